@@ -1,0 +1,1 @@
+"""Who is calling: credentials of relay calls, logins, sessions, passwords."""
