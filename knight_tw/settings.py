@@ -581,6 +581,4 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
             if name.startswith(ELSEWHERE):
                 continue
             known = ", ".join(sorted(one for one in NAMES if one.startswith(OURS)))
-            raise SettingsError(
-                name, f"one of the {OURS} variables ({known})"
-            )
+            raise SettingsError(name, f"one of the {OURS} variables ({known})")
