@@ -1,0 +1,1 @@
+"""The database: tables, connections, one module of functions per aggregate."""
