@@ -47,6 +47,13 @@ class Target:
     options: Mapping[str, Any] = field(factory=dict)
 
 
+SpeaksFor = Callable[[Channel, str, str, Mapping[str, Any]], tuple[Dialect, ...]]
+"""(channel, upstream's model name, request path, options) to native dialects."""
+
+Wrapping = Callable[[dict[str, Any]], dict[str, Any]]
+"""An object in the provider's own wrapping to the OpenAI object in it."""
+
+
 def no_change(body: Body, target: Target) -> None:
     """The body is sent as it is."""
 
@@ -73,6 +80,12 @@ class Provider:
             message) or None.
         models: Default model list for the console.
         models_path: Path of the model list for discovery, empty when there is none.
+        speaks_for: The dialects when they depend on the channel, the upstream's model
+            name or the request path; see `dialects` of the registry.
+        unwrap: For an attempt whose answers come in the provider's own wrapping: what
+            reads the OpenAI object, or the stream chunk, out of it. None for others.
+        finish_reasons: The provider's own finish reasons to OpenAI's; `error` stands
+            for a failed answer.
     """
 
     type_id: int
@@ -90,3 +103,6 @@ class Provider:
     raised_error: Callable[[Mapping[str, Any]], tuple[int, str] | None] | None = None
     models: tuple[str, ...] = ()
     models_path: str = "/v1/models"
+    speaks_for: SpeaksFor | None = None
+    unwrap: Callable[[Target], Wrapping | None] | None = None
+    finish_reasons: Mapping[str, str] = field(factory=dict)

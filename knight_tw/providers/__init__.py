@@ -1,0 +1,122 @@
+"""The registry of providers: channel type ids to values.
+
+To add one: write its file, name its value in `ALL`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from knight_tw.providers import openai_compatible
+from knight_tw.providers.advanced_custom import ADVANCED_CUSTOM
+from knight_tw.providers.ali import ALI
+from knight_tw.providers.azure import AZURE
+from knight_tw.providers.baidu_v2 import BAIDU_V2
+from knight_tw.providers.cloudflare import CLOUDFLARE_AI
+from knight_tw.providers.custom import CUSTOM
+from knight_tw.providers.deepseek import DEEPSEEK
+from knight_tw.providers.gateways import NEW_API, SUB2API
+from knight_tw.providers.minimax import MINIMAX
+from knight_tw.providers.mistral import MISTRAL
+from knight_tw.providers.moka import MOKA
+from knight_tw.providers.moonshot import MOONSHOT
+from knight_tw.providers.openai import OPENAI
+from knight_tw.providers.openrouter import OPENROUTER
+from knight_tw.providers.perplexity import PERPLEXITY
+from knight_tw.providers.provider import Provider, Target
+from knight_tw.providers.siliconflow import SILICONFLOW
+from knight_tw.providers.volcengine import VOLCENGINE
+from knight_tw.providers.xai import XAI
+from knight_tw.providers.zhipu import ZHIPU_V4
+from knight_tw.records import Channel, Dialect
+from knight_tw.wire.answers import Reading
+
+ALL: tuple[Provider, ...] = (
+    OPENAI,
+    AZURE,
+    CUSTOM,
+    *openai_compatible.ALL,
+    ALI,
+    OPENROUTER,
+    MOONSHOT,
+    ZHIPU_V4,
+    PERPLEXITY,
+    MINIMAX,
+    CLOUDFLARE_AI,
+    SILICONFLOW,
+    MISTRAL,
+    DEEPSEEK,
+    MOKA,
+    VOLCENGINE,
+    BAIDU_V2,
+    XAI,
+    ADVANCED_CUSTOM,
+    SUB2API,
+    NEW_API,
+)
+
+_BY_TYPE: Mapping[int, Provider] = {provider.type_id: provider for provider in ALL}
+
+_ENDPOINTS: Mapping[str, Dialect] = {
+    "openai": Dialect.CHAT,
+    "openai-response": Dialect.RESPONSES,
+    "anthropic": Dialect.CLAUDE,
+    "gemini": Dialect.GEMINI,
+}
+
+
+def find(type_id: int) -> Provider | None:
+    """The provider of a channel type, None for types that have none."""
+    return _BY_TYPE.get(type_id)
+
+
+def for_channel(channel: Channel) -> Provider | None:
+    """The provider of a channel; None when its type is unknown here.
+
+    Forks use the ids from 58 on for types of their own, so a row of one of these types
+    that lacks what the type cannot do without counts as unknown.
+    """
+    provider = find(channel.type)
+    if provider in (SUB2API, NEW_API) and not channel.base_url:
+        return None
+    if provider is ADVANCED_CUSTOM and not channel.settings.get("advanced_custom"):
+        return None
+    return provider
+
+
+def reading(provider: Provider, target: Target) -> Reading:
+    """How the answers of one attempt are read."""
+    return Reading(
+        complete=provider.read_usage,
+        raised_error=provider.raised_error,
+        unwrap=None if provider.unwrap is None else provider.unwrap(target),
+        finish_reasons=provider.finish_reasons,
+    )
+
+
+def dialects(
+    provider: Provider,
+    channel: Channel,
+    model: str,
+    path: str = "",
+    options: Mapping[str, Any] | None = None,
+) -> tuple[Dialect, ...]:
+    """The dialects that a channel takes natively, the preferred one first.
+
+    A channel's `supported_endpoints` can take some away; the rest is reached by
+    conversion. Empty: the channel does not serve this request at all.
+
+    Args:
+        model: The upstream's model name.
+        path: The client's request path.
+        options: `Target.options`.
+    """
+    spoken = provider.speaks
+    if provider.speaks_for is not None:
+        spoken = provider.speaks_for(channel, model, path, options or {})
+    listed = channel.settings.get("supported_endpoints")
+    if not isinstance(listed, list) or not listed:
+        return spoken
+    kept = {_ENDPOINTS[name] for name in listed if name in _ENDPOINTS}
+    return tuple(dialect for dialect in spoken if dialect in kept)
