@@ -1,0 +1,256 @@
+"""One attempt: prepare the upstream request, send it, bring the answer to the client.
+
+What is raised before a byte of the answer is out is a failed attempt, and the loop may
+try another channel. Afterwards the call is settled by what arrived, and the error goes
+on so that the surface ends the stream with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from knight_tw import routing
+from knight_tw.background import Background
+from knight_tw.errors import EmptyAnswer, KnightError, UpstreamTimeout
+from knight_tw.protocols.body import Machine, Outlet, Pump
+from knight_tw.protocols.client import Answer
+from knight_tw.protocols.reply import Headers
+from knight_tw.records import Usage
+from knight_tw.relay import evidence
+from knight_tw.relay.call import Attempt, Call
+from knight_tw.relay.knobs import Knobs
+from knight_tw.relay.prepare import Prepared, prepare
+from knight_tw.relay.tab import Tab
+from knight_tw.upstream import Upstream
+from knight_tw.wire import envelope, masking
+from knight_tw.wire.sse import Decoder
+
+ERROR_BODY = 1024 * 1024
+"""Most that is read of a provider's failure body."""
+
+_JSON = ("Content-Type", "application/json")
+_REQUEST_IDS = ("x-oneapi-request-id", "x-request-id", "request-id")
+_COPIED = ("openai-processing-ms", "request-id")
+
+
+@define(eq=False)
+class Timeouts:
+    """Limits of one upstream call, seconds; 0 = none (relay specification, 13)."""
+
+    first_byte: float
+    idle: float
+    whole: float
+
+
+@define(eq=False)
+class Wire:
+    """Speaks to providers on behalf of calls."""
+
+    _upstream: Upstream
+    _clock: IReactorTime
+    _background: Background
+    _timeouts: Timeouts
+    _answer_limit: int
+    _line_limit: int
+    _policy: Callable[[Call], str]
+
+    async def exchange(
+        self, call: Call, attempt: Attempt, tab: Tab, outlet: Outlet
+    ) -> int:
+        """Bring one channel's answer to the client; the status it got.
+
+        Raises:
+            KnightError: the attempt failed; `outlet.answered` tells whether a part of
+                the answer had gone out.
+        """
+        prepared = prepare(call, attempt, tab.knobs)
+        if call.stream:
+            outlet.start()
+        answer = await self._send(call, attempt, prepared)
+        try:
+            return await self._receive(call, attempt, tab, outlet, prepared, answer)
+        except CancelledError:
+            answer.abort()
+            raise
+
+    async def ask(
+        self, call: Call, attempt: Attempt, knobs: Knobs
+    ) -> tuple[Usage, str]:
+        """The answer to a call that nobody waits for: what it used, what it says.
+
+        Raises:
+            KnightError: as `exchange`.
+        """
+        prepared = prepare(call, attempt, knobs)
+        answer = await self._send(call, attempt, prepared)
+        if not 200 <= answer.status < 300:
+            body = await answer.read(ERROR_BODY, self._timeouts.idle)
+            raise _refused(answer, body, attempt, self._clock.seconds())
+        data = await answer.read(self._answer_limit, self._timeouts.idle)
+        translation = prepared.translation
+        whole = (
+            translation.assembled(data)
+            if _streams(answer)
+            else (translation.whole(data))
+        )
+        return whole.usage or Usage(), whole.produced.text
+
+    def _send(
+        self, call: Call, attempt: Attempt, prepared: Prepared
+    ) -> Deferred[Answer]:
+        return self._upstream.send(
+            "POST",
+            prepared.url,
+            prepared.headers,
+            prepared.translation.body,
+            proxy=prepared.proxy,
+            guarded=prepared.guarded,
+            first_byte_timeout=self._first_byte(call, attempt),
+        )
+
+    def _first_byte(self, call: Call, attempt: Attempt) -> float:
+        """How long the provider may stay silent at first; the least of the limits."""
+        limits = self._timeouts
+        own = float(attempt.channel.settings.get("first_token_timeout_seconds") or 0)
+        usual = limits.idle if call.stream else limits.first_byte
+        return min((s for s in (own, usual, limits.whole) if s > 0), default=0.0)
+
+    async def _receive(
+        self,
+        call: Call,
+        attempt: Attempt,
+        tab: Tab,
+        outlet: Outlet,
+        prepared: Prepared,
+        answer: Answer,
+    ) -> int:
+        now = self._clock.seconds()
+        call.first_byte = call.first_byte or now
+        attempt.upstream_id = _upstream_id(answer)
+        if not 200 <= answer.status < 300:
+            body = await answer.read(ERROR_BODY, self._timeouts.idle)
+            raise _refused(answer, body, attempt, now)
+        streamed = _streams(answer)
+        if streamed and call.stream:
+            await self._stream(call, tab, outlet, prepared, answer)
+        else:
+            await self._whole(call, tab, outlet, prepared, answer, streamed)
+        return 200
+
+    # whole answers -----------------------------------------------------------
+
+    async def _whole(
+        self,
+        call: Call,
+        tab: Tab,
+        outlet: Outlet,
+        prepared: Prepared,
+        answer: Answer,
+        streamed: bool,
+    ) -> None:
+        """An answer in one piece: charged, then sent."""
+        limits = self._timeouts
+        data = await answer.read(self._answer_limit, limits.whole or limits.first_byte)
+        translation = prepared.translation
+        whole = translation.assembled(data) if streamed else translation.whole(data)
+        await evidence.settle(tab, whole.usage, whole.produced)
+        if call.stream:
+            outlet.write(translation.restreamed(whole))
+            outlet.end()
+            return
+        headers = [*outlet.headers(), _JSON, *_copied(answer, prepared)]
+        outlet.answered = True
+        outlet.reply.whole(200, headers, whole.body)
+
+    # streams -----------------------------------------------------------------
+
+    async def _stream(
+        self, call: Call, tab: Tab, outlet: Outlet, prepared: Prepared, answer: Answer
+    ) -> None:
+        """An event stream: forwarded as it comes, charged before its last bytes."""
+        machine = prepared.translation.machine()
+        decoder = Decoder(self._line_limit)
+        pump = Pump(answer, outlet, machine, self._timeouts.idle, decoder)
+        try:
+            await pump.run()
+        except CancelledError:
+            self._interrupted(call, tab, machine, "client")
+            raise
+        except KnightError as error:
+            if outlet.answered:
+                by = "timeout" if isinstance(error, UpstreamTimeout) else "provider"
+                self._interrupted(call, tab, machine, by)
+            raise
+        if not outlet.answered and not machine.began and not machine.finished:
+            raise EmptyAnswer("the upstream's answer is empty")
+        self._note_end(call, "done" if machine.finished else "eof")
+        charged = await evidence.settle(tab, machine.usage, machine.produced)
+        outlet.write(b"".join([pump.held(), *machine.close(charged)]))
+        outlet.end()
+
+    def _note_end(self, call: Call, reason: str) -> None:
+        """How the stream ended, for the log row."""
+        call.notes["stream_status"] = {"status": "ok", "end_reason": reason}
+
+    def _interrupted(self, call: Call, tab: Tab, machine: Machine, by: str) -> None:
+        """Charge a broken-off stream as the channel's policy says (billing, 9)."""
+        policy = self._policy(call)
+        events = machine.events
+        if policy == "drain":
+            policy = "delivered"  # what drains is not interrupted; this was cut off
+        call.notes["interrupted"] = {"by": by, "policy": policy, "events": events}
+        call.notes["stream_status"] = {"status": "error", "end_reason": _REASONS[by]}
+        if policy == "free" or not (events or machine.usage):
+            tab.release()
+            return
+        tab.detached = True
+        self._background.spawn(
+            "settle an interrupted stream", self._settle(tab, machine)
+        )
+
+    async def _settle(self, tab: Tab, machine: Machine) -> None:
+        await evidence.settle(tab, machine.usage, machine.produced)
+
+
+_REASONS = {"client": "client_gone", "timeout": "timeout", "provider": "scanner_error"}
+
+
+def _streams(answer: Answer) -> bool:
+    return answer.get("content-type").startswith("text/event-stream")
+
+
+def _upstream_id(answer: Answer) -> str:
+    """The provider's own request id, cut to what the column takes."""
+    for name in _REQUEST_IDS:
+        found = answer.get(name)
+        if found:
+            return found[:128]
+    return ""
+
+
+def _refused(answer: Answer, body: bytes, attempt: Attempt, now: float) -> KnightError:
+    """A provider's failure, with the status that its channel maps it to."""
+    error = envelope.read_failure(answer.status, body)
+    error.retry_after = envelope.retry_after(answer.headers, now)
+    error.detail = error.message.replace(attempt.key, "***")
+    error.message = masking.mask(error.message, (attempt.key,))
+    mapped = routing.map_status(error.status, attempt.channel.status_code_mapping)
+    if mapped != error.status:
+        error.detail += f" (status {error.status} of the provider, mapped)"
+        error.status = mapped
+    return error
+
+
+def _copied(answer: Answer, prepared: Prepared) -> Headers:
+    """The provider's headers that a client may see."""
+    found = [(name, answer.get(name)) for name in _COPIED if answer.get(name)]
+    upstream_id = answer.get("x-request-id")
+    if upstream_id:
+        found.append(("X-Upstream-Request-Id", upstream_id))
+    if prepared.forward_limits:
+        found += [h for h in answer.headers if h[0].startswith("x-ratelimit-")]
+    return found

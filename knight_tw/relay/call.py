@@ -1,0 +1,75 @@
+"""One call of a client: what was asked, and what has happened so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+
+from knight_tw.errors import KnightError
+from knight_tw.providers.provider import Body
+from knight_tw.records import Caller, Channel, Dialect, Head, Mode
+
+
+@define(eq=False)
+class Attempt:
+    """One try on one channel and key."""
+
+    channel: Channel
+    key_index: int
+    group: str
+    began: float
+    model: str = ""
+    """The upstream's name of the model."""
+    upstream_id: str = ""
+    """The provider's id of this request."""
+
+    @property
+    def key(self) -> str:
+        """The credential of this attempt."""
+        return self.channel.keys[self.key_index]
+
+
+@define(eq=False)
+class Call:
+    """What the client wants, read once; mutable only in what happens to it.
+
+    Attributes:
+        body: The request body with its content coding undone.
+        top: Top level of a JSON body, untouched members as `msgspec.Raw`.
+        model: The name the client sent; prices and logs use it.
+        path: The path providers know (`/v1/...`), aliases rewritten.
+        is_test: A channel test, which has no client.
+        include_usage: The client wants the usage chunk of a chat stream.
+        began: Reactor seconds at which the head had arrived.
+    """
+
+    request_id: str
+    head: Head
+    mode: Mode
+    dialect: Dialect
+    path: str
+    caller: Caller
+    began: float
+    body: bytes = b""
+    top: Body = field(factory=dict)
+    model: str = ""
+    stream: bool = False
+    include_usage: bool = False
+    is_test: bool = False
+    output_limit: int | None = None
+    choices: int = 1
+    attempts: list[Attempt] = field(factory=list)
+    first_byte: float = 0.0
+    dropped: list[str] = field(factory=list)
+    audit: list[str] = field(factory=list)
+    last_error: KnightError | None = None
+    counted: bool = False
+    """The usage is our own count."""
+    notes: dict[str, Any] = field(factory=dict)
+    """Further members of the log row's `other`."""
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The latest attempt."""
+        return self.attempts[-1] if self.attempts else None

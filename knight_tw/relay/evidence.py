@@ -1,0 +1,43 @@
+"""What a charge rests on: the provider's usage, else what was produced, counted.
+
+The order is billing's (section 9): provider > counted > estimated. When the provider
+reports nothing, the prompt is our estimate and the completion is counted from the text;
+when nothing was produced either, nothing is charged and the row says so.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from knight_tw.records import Usage
+from knight_tw.relay.tab import Tab
+from knight_tw.wire.produced import Produced
+
+PROVIDER, COUNTED = "provider", "counted"
+
+UNBILLED = "the upstream gave no billing information"
+
+
+async def settle(tab: Tab, usage: Usage | None, produced: Produced) -> Usage:
+    """Charge a finished or broken-off answer once; the usage it was charged by.
+
+    `usage` of an answer that broke off may know the prompt but not the completion.
+    """
+    if usage is not None and (usage.completion or not produced.characters):
+        tab.settle(usage, PROVIDER)
+        return usage
+    if not produced.characters and usage is None and not tab.input_only:
+        tab.settle(Usage(), COUNTED, UNBILLED)
+        return Usage()
+    counted = await _counted(tab, usage or Usage(), produced)
+    tab.settle(counted, COUNTED)
+    return counted
+
+
+async def _counted(tab: Tab, usage: Usage, produced: Produced) -> Usage:
+    """The usage with what is missing counted."""
+    prompt = usage.prompt or await tab.estimate()
+    completion = await tab.count(produced)
+    return evolve(
+        usage, prompt=prompt, completion=completion, total=prompt + completion
+    )

@@ -1,0 +1,149 @@
+"""The money of one call: what it may cost, what is held, and the one charge.
+
+A call with comfort is never tokenized to be admitted: a token is at least one byte, so
+the body's length bounds the prompt; only when that bound does not fit into the caller's
+comfort is the prompt counted (in a thread when it is large).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Protocol
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from knight_tw import pricing
+from knight_tw.ledger import Hold, Ledger
+from knight_tw.records import Mode, Price, Usage
+from knight_tw.relay import rows
+from knight_tw.relay.call import Call
+from knight_tw.relay.knobs import Knobs
+from knight_tw.wire.produced import Produced
+
+NO_OUTPUT = frozenset({Mode.EMBEDDINGS, Mode.RERANK, Mode.MODERATIONS, Mode.SPEECH})
+"""Kinds of work whose answer costs no output tokens."""
+
+
+class Count(Protocol):
+    """Counts tokens, off the reactor when there are many."""
+
+    async def prompt(self, call: Call) -> int:
+        """Of what the client sent."""
+        ...
+
+    async def answer(self, model: str, produced: Produced) -> int:
+        """Of what came back."""
+        ...
+
+
+@define(eq=False)
+class Tab:
+    """Holds once per call, is settled or released once.
+
+    Attributes:
+        group: The group whose ratio the price has.
+        detached: Somebody else will close the tab after the call's end.
+    """
+
+    _ledger: Ledger
+    _call: Call
+    knobs: Knobs
+    _count: Count
+    price: Price
+    group: str
+    _clock: IReactorTime
+    closed: bool = False
+    detached: bool = False
+    _hold: Hold | None = None
+    _estimate: int | None = None
+    _ratios: Mapping[str, Decimal] = field(factory=dict)
+
+    async def open(self) -> None:
+        """Set money aside for the call.
+
+        Raises:
+            UserQuotaShort, TokenQuotaShort, LedgerFull, DatabaseAway.
+        """
+        user, token, unlimited = self._who()
+        call_id = self._call.request_id
+        if pricing.is_free(self.price) and not self.knobs.hold_free_models:
+            self._hold = self._ledger.free_hold(call_id, user, token, unlimited)
+            return
+        prompt = len(self._call.body)
+        hold = self._hold_for(prompt)
+        if not self._ledger.comfortable(user, token, unlimited, hold):
+            prompt = await self.estimate()
+            hold = self._hold_for(prompt)
+        need = pricing.need(
+            self.price,
+            prompt,
+            self._call.output_limit or 0,
+            self.knobs.floor,
+            self._ratios,
+        )
+        granted = self._ledger.hold(call_id, user, token, unlimited, need, hold)
+        self._hold = await granted if isinstance(granted, Deferred) else granted
+
+    def reprice(self, group: str, price: Price) -> None:
+        """Another group serves the call: it costs what that group costs."""
+        self.group, self.price = group, price
+
+    async def estimate(self) -> int:
+        """The prompt's tokens, counted once."""
+        if self._estimate is None:
+            self._estimate = await self._count.prompt(self._call)
+        return self._estimate
+
+    async def count(self, produced: Produced) -> int:
+        """The tokens of an answer."""
+        if self.input_only:
+            return 0
+        return await self._count.answer(self._call.model, produced)
+
+    @property
+    def input_only(self) -> bool:
+        """True for work whose answer costs nothing."""
+        return self._call.mode in NO_OUTPUT
+
+    def settle(self, usage: Usage, evidence: str, content: str = "") -> None:
+        """The one charge; later calls of this or of `release` do nothing."""
+        if self.closed or self._hold is None:
+            return
+        self.closed = True
+        self._call.counted = evidence != "provider"
+        amount = pricing.quota(self.price, usage, other_ratios=self._ratios)
+        row = rows.consumption(
+            self._call, self.price, usage, content, self._clock.seconds()
+        )
+        attempt = self._call.attempt
+        channel = attempt.channel.id if attempt else 0
+        self._ledger.settle(self._hold, amount, row, channel, evidence)
+
+    def release(self) -> None:
+        """Nothing is charged."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._hold is not None:
+            self._ledger.release(self._hold)
+
+    def _who(self) -> tuple[int, int, bool]:
+        caller = self._call.caller
+        token = caller.token
+        if token is None:
+            return caller.user.id, 0, True
+        return caller.user.id, token.id, token.unlimited_quota
+
+    def _hold_for(self, prompt: int) -> int:
+        return pricing.hold(
+            self.price,
+            prompt,
+            self._call.output_limit,
+            self.knobs.floor,
+            n=self._call.choices,
+            assumed_output=0 if self.input_only else self.knobs.hold_output,
+            other_ratios=self._ratios,
+        )

@@ -1,0 +1,116 @@
+"""Wires the relay: what a call needs, from its credential to its charge."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from attrs import frozen
+
+from knight_tw.accounts.callers import Callers
+from knight_tw.background import Background
+from knight_tw.cache import Cache
+from knight_tw.channels.health import ChannelHealth
+from knight_tw.ledger import Ledger
+from knight_tw.relay import Relay
+from knight_tw.relay.attempt import Timeouts, Wire
+from knight_tw.relay.call import Call
+from knight_tw.relay.counts import Counts
+from knight_tw.relay.inflating import Inflater, InThread
+from knight_tw.relay.limits import RateLimits
+from knight_tw.relay.probe import RelayProbe
+from knight_tw.relay.watch import ChannelWatch
+from knight_tw.requestid import RequestIds
+from knight_tw.routing import Draw
+from knight_tw.settings import Settings
+from knight_tw.snapshots import Snapshots
+from knight_tw.storage.database import Database
+from knight_tw.upstream import Upstream
+from knight_tw.web.model_lists import ModelLists
+from knight_tw.web.relay import RelaySurface
+
+MEGABYTE = 1024 * 1024
+
+
+@frozen(eq=False)
+class Relaying:
+    """The relay's parts that others need.
+
+    Attributes:
+        surface: Both lanes' way in.
+        ids: Makes request ids, for both sides.
+        health: Takes channels out of service and back.
+        probe: Tests a channel.
+    """
+
+    surface: RelaySurface
+    ids: RequestIds
+    health: ChannelHealth
+    watch: ChannelWatch
+    probe: RelayProbe
+
+    @classmethod
+    def build(
+        cls,
+        settings: Settings,
+        reactor: Any,
+        *,
+        db: Database,
+        cache: Cache,
+        snapshots: Snapshots,
+        ledger: Ledger,
+        upstream: Upstream,
+        callers: Callers,
+        background: Background,
+        in_thread: InThread,
+    ) -> Relaying:
+        """The relay of one process."""
+        health = ChannelHealth(db, snapshots, reactor, snapshots.changed)
+        watch = ChannelWatch(health, background)
+        limit = settings.max_request_body_mb * MEGABYTE
+
+        def policy(call: Call) -> str:
+            attempt = call.attempt
+            own = attempt.channel.settings.get("interrupt_policy") if attempt else ""
+            return str(own or snapshots.knobs.interrupt_policy)
+
+        wire = Wire(
+            upstream,
+            reactor,
+            background,
+            Timeouts(
+                first_byte=settings.relay_first_byte_timeout,
+                idle=settings.streaming_timeout,
+                whole=settings.relay_timeout,
+            ),
+            limit,
+            settings.stream_scanner_max_buffer_mb * MEGABYTE,
+            policy,
+        )
+        relay = Relay(
+            snapshots,
+            ledger,
+            wire,
+            Draw(random.Random()),  # noqa: S311 - chance among channels, no secret
+            Counts(in_thread, settings.count_token),
+            watch,
+            reactor,
+            Inflater(in_thread, limit),
+            settings.error_log_enabled,
+            settings.interrupt_drain_max,
+            settings.interrupt_drain_seconds,
+            policy,
+        )
+        ids = RequestIds()
+        surface = RelaySurface(
+            relay,
+            callers,
+            RateLimits(lambda: snapshots.knobs.rate_limit, cache, reactor, background),
+            ModelLists(snapshots),
+            reactor,
+            ids,
+        )
+        probe = RelayProbe(
+            wire, lambda: snapshots.knobs, lambda: snapshots.prices, reactor
+        )
+        return cls(surface, ids, health, watch, probe)

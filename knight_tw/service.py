@@ -1,0 +1,357 @@
+"""The gateway as a service: builds every object once, starts and stops in order.
+
+Nothing else constructs collaborators. Start: database, cache, snapshots, ledger (which
+replays what a killed process left), surfaces, ports. Stop: ports, calls in flight,
+background work, ledger, upstream connections, database.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets as chance
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from knight_tw import __version__
+from knight_tw.accounts.callers import Callers
+from knight_tw.addresses import AddressGuard
+from knight_tw.background import Background
+from knight_tw.cache import open_cache
+from knight_tw.chores import Chore, Chores
+from knight_tw.ledger import Ledger
+from knight_tw.management import Management
+from knight_tw.options import Options
+from knight_tw.protocols.client_pool import PoolLimits
+from knight_tw.protocols.server import Lanes, Limits
+from knight_tw.relaying import Relaying
+from knight_tw.secrets import session_secret
+from knight_tw.settings import Settings
+from knight_tw.snapshots import Snapshots
+from knight_tw.storage import changes, completion, meta, tokens
+from knight_tw.storage.database import Database, open_database
+from knight_tw.upstream import Timeouts, Upstream
+from knight_tw.web.addresses import Proxies
+
+HOUR = 3600.0
+CPU_THREADS = 4
+MEGABYTE = 1024 * 1024
+
+
+def build(settings: Settings) -> Knight:
+    """The gateway that the settings describe; nothing is opened yet."""
+    from twisted.internet import reactor
+
+    return Knight(settings, reactor)
+
+
+@define(eq=False, slots=False)
+class Knight(Service):
+    """The running gateway."""
+
+    _settings: Settings
+    _reactor: Any
+    _log: Logger = field(factory=Logger)
+    _ports: list[IListeningPort] = field(factory=list)
+    _stops: list[Any] = field(factory=list)
+    """What `stopService` undoes, latest first: functions that may return Deferreds."""
+
+    def startService(self) -> Deferred[None]:
+        """Fires when the gateway serves."""
+        super().startService()
+        return Deferred.fromCoroutine(self._start())
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when everything is flushed and closed."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _start(self) -> None:
+        settings, reactor = self._settings, self._reactor
+        folder = Path(settings.data_dir)
+        secret = session_secret(settings.session_secret, folder)
+        in_thread = self._cpu()
+        background = Background()
+        db, logs = await self._databases()
+        cache = await open_cache(settings, reactor)
+        self._undo(cache.close)
+        snapshots = Snapshots(
+            db, cache, reactor, background, settings, settings.sync_frequency
+        )
+        await snapshots.start()
+        self._undo(snapshots.stop)
+        ledger = self._ledger(folder, db, logs, in_thread, snapshots)
+        await ledger.start()
+        self._undo(ledger.stop)
+        upstream = self._upstream(snapshots)
+        self._undo(upstream.close)
+        callers = self._callers(db, snapshots, ledger, background)
+        relaying = Relaying.build(
+            settings,
+            reactor,
+            db=db,
+            cache=cache,
+            snapshots=snapshots,
+            ledger=ledger,
+            upstream=upstream,
+            callers=callers,
+            background=background,
+            in_thread=in_thread,
+        )
+        management = Management.build(
+            settings,
+            reactor,
+            secret=secret,
+            version=f"v{__version__}",
+            db=db,
+            logs=logs or db,
+            cache=cache,
+            snapshots=snapshots,
+            ledger=ledger,
+            upstream=upstream,
+            callers=callers,
+            background=background,
+            in_thread=in_thread,
+            relaying=relaying,
+        )
+        await management.first_start(self._address())
+        chores = self._chores(db, background, ledger, management)
+        chores.start()
+        self._undo(chores.stop)
+        self._undo(partial(self._drain_background, background))
+        await self._listen(relaying, management)
+
+    # parts -------------------------------------------------------------------
+
+    def _cpu(self) -> Any:
+        """Runs functions in threads for processor work (hashes, token counts)."""
+        pool = ThreadPool(1, CPU_THREADS, "cpu")
+        pool.start()
+        self._undo(pool.stop)
+        return partial(deferToThreadPool, self._reactor, pool)
+
+    async def _databases(self) -> tuple[Database, Database | None]:
+        db = await self._database(self._settings.sql_dsn)
+        if not self._settings.log_sql_dsn:
+            return db, None
+        return db, await self._database(self._settings.log_sql_dsn)
+
+    async def _database(self, dsn: str) -> Database:
+        settings = self._settings
+        db = open_database(
+            dsn,
+            reactor=self._reactor,
+            sqlite_path=settings.sqlite_path,
+            data_dir=settings.data_dir,
+            pool_size=settings.sql_max_open_conns,
+            idle=settings.sql_max_idle_conns,
+            lifetime=settings.sql_max_lifetime,
+            slow_ms=settings.sql_slow_threshold_ms,
+        )
+        self._undo(db.close)
+        if settings.node_type == "slave":
+            await db.run(meta.require_version)
+        else:
+            await db.run(completion.ensure)
+        self._log.info(
+            "database: {dialect} {where}", dialect=db.dialect, where=db.location
+        )
+        return db
+
+    def _ledger(
+        self,
+        folder: Path,
+        db: Database,
+        logs: Database | None,
+        in_thread: Any,
+        snapshots: Snapshots,
+    ) -> Ledger:
+        settings = self._settings
+
+        def option(read: Any, key: str) -> Any:
+            return lambda: read(snapshots.options, key)
+
+        return Ledger(
+            db,
+            logs,
+            self._reactor,
+            in_thread,
+            folder / "journal",
+            option(Options.integer, "TrustQuota"),
+            option(Options.flag, "DataExportEnabled"),
+            node=settings.node_name,
+            fsync=settings.journal_fsync,
+            fsync_seconds=settings.journal_fsync_seconds,
+            max_bytes=settings.journal_max_mb * MEGABYTE,
+            flush_seconds=settings.ledger_flush_seconds,
+        )
+
+    def _upstream(self, snapshots: Snapshots) -> Upstream:
+        settings = self._settings
+        upstream = Upstream(
+            self._reactor,
+            limits=PoolLimits(
+                connections=settings.relay_max_conns_per_host,
+                idle=settings.relay_max_idle_conns,
+                idle_per_pool=settings.relay_max_idle_conns_per_host,
+                idle_timeout=settings.relay_idle_conn_timeout,
+            ),
+            timeouts=Timeouts(
+                connect=settings.upstream_connect_timeout,
+                first_byte=settings.relay_first_byte_timeout,
+            ),
+            proxies=os.environ,
+            insecure=settings.tls_insecure_skip_verify,
+        )
+
+        def guard(kind: str, ref: str = "") -> None:
+            if kind == "option":
+                upstream.guard = AddressGuard.from_options(
+                    snapshots.options, settings.address_guard_allow
+                )
+
+        guard("option")
+        snapshots.on_change(guard)
+        return upstream
+
+    def _callers(
+        self,
+        db: Database,
+        snapshots: Snapshots,
+        ledger: Ledger,
+        background: Background,
+    ) -> Callers:
+        async def store(token_id: int, status: int) -> None:
+            await db.run(tokens.mark, token_id, status)
+
+        def expired(token_id: int, status: int) -> None:
+            background.spawn("mark a token", store(token_id, status))
+
+        callers = Callers(
+            db,
+            snapshots,
+            ledger,
+            self._reactor,
+            expired,
+            float(self._settings.sync_frequency),
+        )
+
+        def told(kind: str, ref: str) -> None:
+            number = int(ref) if ref.isdecimal() else 0
+            if kind == "token":
+                callers.forget(token_id=number)
+                ledger.forget(token_id=number)
+            elif kind == "user":
+                callers.forget(user_id=number)
+                ledger.forget(user_id=number)
+            elif kind == "purge":
+                callers.forget()
+
+        snapshots.on_change(told)
+        return callers
+
+    def _chores(
+        self,
+        db: Database,
+        background: Background,
+        ledger: Ledger,
+        management: Management,
+    ) -> Chores:
+        clock = self._reactor
+
+        async def prune() -> None:
+            await db.run(changes.prune, int(clock.seconds()))
+
+        async def release_lost() -> None:
+            await ledger.release_lost(int(clock.seconds()))
+
+        holder = f"{self._settings.node_name}/{os.getpid()}/{chance.token_hex(4)}"
+        return Chores(
+            db,
+            clock,
+            background,
+            holder,
+            (
+                Chore("channel tests", 30.0, management.schedule.tick),
+                Chore("prune changes", 600.0, prune),
+                Chore("release lost holds", HOUR, release_lost),
+            ),
+            self._settings.node_type != "slave",
+        )
+
+    # ports -------------------------------------------------------------------
+
+    def _address(self) -> str:
+        return f"http://localhost:{self._settings.port}"
+
+    async def _listen(self, relaying: Relaying, management: Management) -> None:
+        settings = self._settings
+        proxies = Proxies.of(settings.trusted_proxies)
+        lanes = Lanes(
+            relaying.surface,
+            management.site,
+            client_address=proxies.client,
+            clock=self._reactor,
+            limits=Limits(
+                body=settings.max_request_body_mb * MEGABYTE,
+                head_timeout=settings.client_head_timeout,
+                idle_timeout=settings.client_idle_timeout,
+                write_timeout=settings.client_write_timeout,
+            ),
+            fast=settings.fast_lane,
+        )
+        self._undo(partial(self._drain, lanes))
+        for text in settings.listen:
+            endpoint = serverFromString(self._reactor, text)
+            self._ports.append(await endpoint.listen(lanes))
+        for port in self._ports:
+            self._log.info("listening on {where}", where=port.getHost())
+
+    # the end -----------------------------------------------------------------
+
+    def _undo(self, stop: Any) -> None:
+        self._stops.append(stop)
+
+    async def _stop(self) -> None:
+        """Undo what was started, latest first; one failure does not stop the rest."""
+        while self._stops:
+            stop = self._stops.pop()
+            try:
+                result = stop()
+                if result is not None:
+                    await result
+            except Exception:  # noqa: BLE001 - the ledger must be flushed whatever fails
+                self._log.failure("stopping: {what} failed", what=str(stop))
+
+    async def _drain(self, lanes: Lanes) -> None:
+        """No new connections; calls in flight may finish, bounded."""
+        ports, self._ports = self._ports, []
+        await gatherResults([_stopped(port) for port in ports])
+        drained = lanes.drain()
+        limit = self._reactor.callLater(self._settings.drain_timeout, lanes.abort_all)
+        if lanes.calls:
+            self._log.info("waiting for {calls} calls", calls=lanes.calls)
+        await drained
+        if limit.active():
+            limit.cancel()
+
+    async def _drain_background(self, background: Background) -> None:
+        """Detached work gets a moment, then it is told to end."""
+        limit = self._reactor.callLater(10.0, background.cancel)
+        await background.drained()
+        if limit.active():
+            limit.cancel()
+
+
+def _stopped(port: IListeningPort) -> Deferred[Any]:
+    stopped = port.stopListening()
+    return stopped if isinstance(stopped, Deferred) else DeferredList([])
