@@ -239,6 +239,10 @@ class UpstreamRefused(KnightError):
     status, code, retryable = 502, "bad_response_status_code", None
 
 
+class ClaudeRefused(UpstreamRefused):
+    """The same in Claude's shape: `type` is a Claude error type and stays one."""
+
+
 class BadUpstreamBody(KnightError):
     """A 200 whose body cannot be parsed: the provider has charged, so no retry."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from knight_tw import option_kinds as kinds
+from knight_tw import patterns
 
 COLORS = (
     "blue", "green", "cyan", "purple", "pink", "red", "orange", "amber", "yellow",
@@ -28,7 +29,6 @@ SAFETY_LEVELS = (
     "HARM_BLOCK_THRESHOLD_UNSPECIFIED",
 )
 MAX_RULES = 100
-MAX_PATTERN = 500
 
 _SCRIPT = re.compile(r"<script|<iframe|javascript:|onload=|onerror=|onclick=", re.I)
 _SLUG = re.compile(r"[A-Za-z0-9_-]+")
@@ -171,12 +171,7 @@ def uptime_groups(value: Any) -> None:
 def pattern(value: Any) -> None:
     """A regular expression that compiles."""
     kinds.text(value)
-    if len(value) > MAX_PATTERN:
-        raise ValueError(f"a pattern must have at most {MAX_PATTERN} characters")
-    try:
-        re.compile(value)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"invalid pattern: {error}") from None
+    patterns.compiled(value)
 
 
 _KEY_SOURCES = ("gjson", "request_header", "context_int", "context_string")

@@ -124,6 +124,7 @@ class Channel:
         setting, settings: The two JSON columns (different things in spite of the names).
         model_mapping: Client's name to upstream's name.
         param_override, header_override: Parsed JSON objects, or None.
+        created_time: Unix seconds, 0 for a row without one, None when not read.
     """
 
     id: int
@@ -152,6 +153,7 @@ class Channel:
     multi_key_polling_index: int = 0
     key_status: Mapping[int, int] = field(factory=dict)
     response_time: int = 0
+    created_time: int | None = None
 
 
 @frozen
@@ -160,7 +162,8 @@ class Usage:
 
     `prompt` includes cached and cache-write tokens, `completion` includes reasoning
     (OpenAI semantics). `write` is the whole cache creation; `write_5m` and `write_1h`
-    are its known parts. `tool_calls` counts billable built-in tool uses by tool name.
+    are its known parts; `cached_audio` is the part of `cached` that is audio, where it
+    is told apart. `tool_calls` counts billable built-in tool uses by tool name.
     """
 
     prompt: int = 0
@@ -176,6 +179,7 @@ class Usage:
     audio_out: int = 0
     total: int = 0
     tool_calls: Mapping[str, int] = field(factory=dict)
+    cached_audio: int = 0
 
     @property
     def empty(self) -> bool:
@@ -188,7 +192,8 @@ class Price:
     """What one model costs one caller; see `pricing` for the formulas.
 
     `per_call` (US dollars) set means price mode; the ratios are ignored for the amount
-    but kept for the log row. `group_ratio` is the one that applies to this call,
+    but kept for the log row. A non-empty `expression` (its text) decides the amount
+    before both. `group_ratio` is the one that applies to this call,
     `user_group_ratio` the special one when it came from `GroupGroupRatio`.
     """
 
@@ -207,6 +212,7 @@ class Price:
     audio_input_price: Decimal | None = None
     user_group_ratio: Decimal | None = None
     unit: Decimal = Decimal(500_000)
+    expression: str = ""
 
 
 @frozen(eq=False)

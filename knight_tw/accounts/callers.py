@@ -53,8 +53,18 @@ AUTO = "auto"
 class Purse(Protocol):
     """What the ledger offers here: it is told balances and tells what is left."""
 
+    def moment(self) -> int:
+        """A mark to be taken before a reading begins."""
+        ...
+
     def learn(
-        self, user_id: int, quota: int, token_id: int, remain: int, unlimited: bool
+        self,
+        user_id: int,
+        quota: int,
+        token_id: int,
+        remain: int,
+        unlimited: bool,
+        began: int | None = None,
     ) -> None:
         """A fresh reading of both balances."""
         ...
@@ -104,9 +114,7 @@ class Callers:
     _known: OrderedDict[bytes, _Known] = field(factory=OrderedDict)
     _reading: dict[bytes, list[Deferred[_Known]]] = field(factory=dict)
 
-    def admit(
-        self, credential: Credential, client: str
-    ) -> Caller | Deferred[Caller]:
+    def admit(self, credential: Credential, client: str) -> Caller | Deferred[Caller]:
         """The caller behind a credential, after every check.
 
         Raises (or the Deferred fails with):
@@ -120,7 +128,9 @@ class Callers:
         self._known.move_to_end(digest)
         return self._check(known, credential, client)
 
-    async def _admit(self, digest: bytes, credential: Credential, client: str) -> Caller:
+    async def _admit(
+        self, digest: bytes, credential: Credential, client: str
+    ) -> Caller:
         known = await self._read(digest, credential.key)
         return self._check(known, credential, client)
 
@@ -168,6 +178,7 @@ class Callers:
         return known
 
     async def _load(self, digest: bytes, key: str) -> _Known:
+        began = self._purse.moment()
         found = await self._db.read(stored_tokens.find_by_key, key)
         if found is None:
             self._known.pop(digest, None)
@@ -175,7 +186,12 @@ class Callers:
         token, user = found
         if user is not None:
             self._purse.learn(
-                user.id, user.quota, token.id, token.remain_quota, token.unlimited_quota
+                user.id,
+                user.quota,
+                token.id,
+                token.remain_quota,
+                token.unlimited_quota,
+                began,
             )
         known = _Known(token, user, self._clock.seconds())
         self._known[digest] = known
@@ -295,9 +311,7 @@ def _allowed(client: str, entries: Sequence[str]) -> bool:
     return any(_holds(entry, mapped or address) for entry in entries)
 
 
-def _holds(
-    entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address
-) -> bool:
+def _holds(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     try:
         return address in ipaddress.ip_network(entry, strict=False)
     except ValueError:

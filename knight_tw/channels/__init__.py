@@ -1,0 +1,1 @@
+"""Channels beyond a single call: their forms, keys, tests, health and discovery."""

@@ -1,0 +1,1 @@
+"""Twisted protocols: the listening side, the upstream side, the pump between them."""

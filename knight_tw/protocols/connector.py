@@ -1,0 +1,224 @@
+"""Opens connections to upstreams: TCP, perhaps through a proxy, perhaps with TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferTimeout
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+)
+from twisted.internet.interfaces import (
+    IAddress,
+    IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import CertificateOptions, optionsForClientTLS, platformTrust
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import implementer
+
+from knight_tw.addresses import AddressGuard, is_address, resolve
+from knight_tw.errors import KnightError
+from knight_tw.protocols.client import ClientConnection, Owner, failed
+from knight_tw.protocols.client_pool import Origin
+from knight_tw.protocols.proxy import Proxy, Tunnel
+from knight_tw.protocols.transport import EagerTLS, Sweep
+
+_MAX_CREATORS = 1000
+_ALPN = [b"http/1.1"]
+
+
+class Connector:
+    """Opens connections that are ready to be used, or says why it could not."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        sweep: Sweep,
+        *,
+        idle_timeout: float,
+        insecure: bool = False,
+        trust_root: Any = None,
+    ) -> None:
+        """Certificates are checked against `trust_root` (as `optionsForClientTLS` takes
+        it), else against the system's roots; with `insecure` not at all."""
+        self._reactor = reactor
+        self._sweep = sweep
+        self._idle_timeout = idle_timeout
+        self._insecure = insecure
+        self._trust_root = trust_root
+        self._creators: dict[str, IOpenSSLClientConnectionCreator] = {}
+
+    async def open(
+        self, origin: Origin, owner: Owner, timeout: float
+    ) -> ClientConnection:
+        """A connection to `origin` that belongs to `owner`.
+
+        Args:
+            timeout: Seconds for everything: name, TCP, proxy, TLS; 0 = any.
+
+        Raises:
+            UpstreamFailed: it could not be had; `detail` says why.
+            AddressRefused: the origin's guard does not allow it.
+        """
+        opening = Deferred.fromCoroutine(self._opened(origin, owner, timeout))
+        if timeout:
+            opening.addTimeout(timeout, self._reactor)
+        try:
+            return await opening
+        except (KnightError, CancelledError):
+            raise
+        except DeferTimeout:
+            raise failed(f"{origin}: no connection in {timeout:g} s") from None
+        except Exception as error:  # noqa: BLE001 - TLS and sockets have dozens
+            raise failed(f"{origin}: {_words(error)}") from None
+
+    async def _opened(
+        self, origin: Origin, owner: Owner, timeout: float
+    ) -> ClientConnection:
+        connection = ClientConnection(
+            owner,
+            self._sweep,
+            self._reactor,
+            tls=origin.tls or _proxy_tls(origin),
+            idle=self._idle_timeout,
+        )
+        host, port, guard = origin.host, origin.port, origin.guard
+        addresses = await self._addresses(guard, origin.tls, host, port)
+        protocol: IProtocol = connection
+        if origin.tls:
+            protocol = self._secured(host, connection)
+        if origin.proxy is None:
+            await self._connect(addresses or [host], port, protocol, timeout)
+        else:
+            await self._through(origin, addresses, protocol, timeout)
+        return await connection.ready
+
+    async def _through(
+        self, origin: Origin, addresses: Sequence[str], inner: IProtocol, timeout: float
+    ) -> None:
+        """Reach a proxy, and let it open a tunnel where one is needed."""
+        proxy = origin.proxy
+        if proxy is None:
+            return
+        guard = origin.guard if origin.own_proxy else None
+        known = await self._addresses(guard, proxy.tls, proxy.host, proxy.port)
+        if not origin.tunnel:
+            outer = self._secured(proxy.host, inner) if proxy.tls else inner
+            await self._connect(known or [proxy.host], proxy.port, outer, timeout)
+            return
+        target = addresses[0] if addresses else origin.host
+        tunnel = Tunnel(proxy.handshake(target, origin.port), inner)
+        outer = self._secured(proxy.host, tunnel) if proxy.tls else tunnel
+        await self._connect(known or [proxy.host], proxy.port, outer, timeout)
+        await tunnel.opened
+
+    async def _addresses(
+        self, guard: AddressGuard | None, tls: bool, host: str, port: int
+    ) -> list[str]:
+        """The checked addresses of a host; none when they need no check."""
+        scheme = "https" if tls else "http"
+        if guard is None or not guard.needs_addresses(scheme, host, port):
+            return []
+        if is_address(host):
+            found = [host]
+        else:
+            found = await resolve(self._reactor, host, port)
+        guard.check(host, port, found)
+        return found
+
+    async def _connect(
+        self, hosts: Sequence[str], port: int, protocol: IProtocol, timeout: float
+    ) -> None:
+        """Connect `protocol` to the first of some hosts that takes it."""
+        factory = _Once(protocol)
+        share = timeout / len(hosts) if timeout else 3600.0
+        for host in hosts[:-1]:
+            try:
+                await self._endpoint(host, port, share).connect(factory)
+                return
+            except CancelledError:
+                raise
+            except Exception:  # noqa: BLE001, S112 - the next address may do
+                continue
+        await self._endpoint(hosts[-1], port, share).connect(factory)
+
+    def _endpoint(self, host: str, port: int, timeout: float) -> IStreamClientEndpoint:
+        if isIPAddress(host):
+            return TCP4ClientEndpoint(self._reactor, host, port, timeout)
+        if isIPv6Address(host):
+            return TCP6ClientEndpoint(self._reactor, host, port, timeout)  # type: ignore[no-untyped-call]
+        return HostnameEndpoint(self._reactor, host, port, timeout)
+
+    def _secured(self, host: str, protocol: IProtocol) -> IProtocol:
+        """`protocol` behind TLS."""
+        creator = self._creators.get(host)
+        if creator is None:
+            # Reading the system's roots takes milliseconds: once for each host.
+            if len(self._creators) >= _MAX_CREATORS:
+                self._creators.clear()
+            creator = self._creators[host] = self._creator(host)
+        factory = _EagerTLSFactory(creator, True, _Once(protocol), self._reactor)
+        made: IProtocol = factory.buildProtocol(None)
+        return made
+
+    def _creator(self, host: str) -> IOpenSSLClientConnectionCreator:
+        if self._insecure:
+            return _Unverified(host)
+        trust = self._trust_root or platformTrust()  # type: ignore[no-untyped-call]
+        return optionsForClientTLS(host, trust, acceptableProtocols=_ALPN)
+
+
+class _EagerTLSFactory(TLSMemoryBIOFactory):
+    protocol = EagerTLS
+
+
+class _Once(Factory):
+    """A factory of one protocol that exists already."""
+
+    noisy = False
+
+    def __init__(self, protocol: IProtocol) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """The protocol."""
+        return self._protocol
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Unverified:
+    """TLS with anybody: any certificate will do."""
+
+    def __init__(self, host: str) -> None:
+        options = CertificateOptions(verify=False, acceptableProtocols=_ALPN)
+        self._context = options.getContext()
+        self._name = b"" if is_address(host) else host.encode("ascii")
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """A new connection's TLS state."""
+        connection = SSL.Connection(self._context, None)
+        if self._name:
+            connection.set_tlsext_host_name(self._name)
+        connection.set_connect_state()
+        return connection
+
+
+def _proxy_tls(origin: Origin) -> bool:
+    """True when requests go to the proxy itself, over TLS."""
+    proxy: Proxy | None = origin.proxy
+    return proxy is not None and proxy.tls and not origin.tunnel
+
+
+def _words(error: BaseException) -> str:
+    """An error in words for the log; OpenSSL's errors are lists."""
+    text = str(error) or type(error).__name__
+    return f"{type(error).__name__}: {text}"[:500]

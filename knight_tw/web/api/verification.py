@@ -1,0 +1,107 @@
+"""Showing a second factor again before something delicate (`/api/verify`).
+
+Cookie sessions are stamped for 300 s, bearer sessions get a proof for one scope
+(authentication spec, section 14). Whoever has no second factor shows the password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+from klein import Klein
+from twisted.web.server import Request
+
+from knight_tw.accounts.limits import Limits, Mark
+from knight_tw.accounts.passwords import Passwords
+from knight_tw.accounts.second_factor import SecondFactor
+from knight_tw.accounts.sessions import Sessions
+from knight_tw.storage import user_queries
+from knight_tw.storage.database import Database
+from knight_tw.web.api.answers import (
+    Refusal,
+    client_ip,
+    install,
+    invalid,
+    json_body,
+    ok,
+    text,
+)
+from knight_tw.web.api.cookies import Cookies
+from knight_tw.web.auth import STAMP_SECONDS, STEP_UP_SCOPE, Guard, Via, Viewer
+
+SCOPES = ("channel.key.read", "passkey.register", "passkey.delete", STEP_UP_SCOPE)
+"""What a proof can be for."""
+
+
+@frozen(eq=False)
+class VerificationApi:
+    """The route that checks who sits at the keyboard."""
+
+    _db: Database
+    _guard: Guard
+    _limits: Limits
+    _passwords: Passwords
+    _second_factor: SecondFactor
+    _sessions: Sessions
+    _cookies: Cookies
+    _now: Callable[[], float]
+
+    app = Klein()
+    install(app)
+
+    @app.route("/api/verify", methods=["POST"])
+    async def verify(self, request: Request) -> bytes:
+        """Check a code or password; stamp the cookie or hand out a proof."""
+        await self._limits.check(Mark.CRITICAL, client_ip(request))
+        viewer = await self._guard.viewer(request)
+        if viewer.via is Via.TOKEN:
+            raise Refusal(
+                "an access token cannot be verified; use a login session",
+                status=401,
+                code="AUTH_UNAUTHORIZED",
+            )
+        body = json_body(request)
+        method, scope = text(body, "method"), text(body, "scope", "")
+        if viewer.via is Via.BEARER and scope not in SCOPES:
+            raise invalid("scope", f"one of {', '.join(SCOPES)}")
+        if method == "2fa":
+            await self._second_factor.check(viewer.id, text(body, "code"))
+        elif method == "password":
+            await self._check_password(viewer, text(body, "password"))
+        else:
+            raise invalid("method", "2fa or password")
+        return await self._verified(request, viewer, method, scope)
+
+    async def _check_password(self, viewer: Viewer, password: str) -> None:
+        """For those who have neither a second factor nor a passkey."""
+        if await self._db.read(user_queries.has_strong_factor, viewer.id):
+            raise Refusal(
+                "use your second factor or passkey", code="VERIFICATION_INVALID"
+            )
+        stored = await self._db.read(user_queries.password_hash, viewer.id)
+        if not await self._passwords.matches(password, stored):
+            raise Refusal("wrong password", code="VERIFICATION_INVALID")
+
+    async def _verified(
+        self, request: Request, viewer: Viewer, method: str, scope: str
+    ) -> bytes:
+        now = int(self._now())
+        if viewer.via is Via.BEARER:
+            token, expires_at = self._sessions.proof(
+                viewer.id, viewer.sid, method, scope
+            )
+            return ok(
+                {
+                    "proof_token": token,
+                    "expires_at": expires_at,
+                    "method": method,
+                    "scope": scope,
+                }
+            )
+        who = await self._db.read(user_queries.identity, viewer.id)
+        if who is None:
+            raise Refusal("the session has ended", code="AUTH_SESSION_REVOKED")
+        cookie = self._sessions.cookie(who, viewer.sid, now)
+        self._cookies.set_session(request, cookie)
+        return ok({"verified": True, "expires_at": now + STAMP_SECONDS})

@@ -1,0 +1,225 @@
+"""The gateway in memory with the surfaces about tokens, channels, logs and models."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import sqlalchemy as sa
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail, succeed
+
+from knight_tw.accounts.credentials import Credential
+from knight_tw.background import Background
+from knight_tw.channels.balance import Balances
+from knight_tw.channels.discovery import Discovery
+from knight_tw.channels.health import ChannelHealth
+from knight_tw.channels.probes import TestRequest
+from knight_tw.channels.testing import ChannelTester, ProbeAnswer
+from knight_tw.channels.upstreams import ChannelClient
+from knight_tw.errors import InvalidKey, InvalidRequest, KnightError, UserDisabled
+from knight_tw.jobs import Jobs
+from knight_tw.log_cleanup import LogCleanup
+from knight_tw.pricing import PriceBook
+from knight_tw.providers import ALL as PROVIDERS
+from knight_tw.records import DISABLED, Channel, Token, Usage, User
+from knight_tw.routing import RoutingTable
+from knight_tw.storage import (
+    channel_queries,
+    channels,
+    logs,
+    schema,
+    token_queries,
+)
+from knight_tw.storage import tokens as stored_tokens
+from knight_tw.web.api.audit import Audit
+from knight_tw.web.api.catalogue import Catalogue
+from knight_tw.web.api.channel_gate import ChannelGate
+from knight_tw.web.api.channel_work import ChannelWork
+from knight_tw.web.api.channels import Channels
+from knight_tw.web.api.data import UsageSums
+from knight_tw.web.api.logs import ChannelNames, Logs
+from knight_tw.web.api.models import ModelNames
+from knight_tw.web.api.pricing import Pricing
+from knight_tw.web.api.tokens import Tokens
+from knight_tw.web.api.usage import BillingPages, KeyPages
+from tests.web.api.rows import channel_row, log_row, token_row
+from tests.web.gateway import Gateway, now
+
+
+@define
+class ScriptedProbe:
+    """Answers channel tests by channel name; remembers what it was asked."""
+
+    errors: dict[str, KnightError] = field(factory=dict)
+    asked: list[tuple[str, int, TestRequest]] = field(factory=list)
+    waiting: Deferred[None] | None = None
+
+    async def __call__(
+        self, channel: Channel, key_index: int, request: TestRequest
+    ) -> ProbeAnswer:
+        """Fail as the script says, else answer."""
+        self.asked.append((channel.name, key_index, request))
+        if self.waiting is not None:
+            await self.waiting
+        if channel.name in self.errors:
+            raise self.errors[channel.name]
+        usage = Usage(prompt=8, completion=1)
+        return ProbeAnswer(usage, {"model_ratio": 1}, "hello")
+
+
+@define
+class _Answer:
+    status: int
+    body: bytes
+
+    def read(self, limit: int, timeout: float | None = None) -> Deferred[bytes]:
+        """The body."""
+        return succeed(self.body[:limit])
+
+
+@define
+class ScriptedUpstream:
+    """Answers requests by URL; remembers them."""
+
+    answers: dict[str, tuple[int, Any] | KnightError] = field(factory=dict)
+    sent: list[dict[str, Any]] = field(factory=list)
+
+    def __call__(
+        self,
+        method: str,
+        url: str,
+        headers: list[tuple[str, str]],
+        body: bytes,
+        **options: Any,
+    ) -> Deferred[Any]:
+        """The answer that the script has for the URL, else 404."""
+        self.sent.append(
+            {"method": method, "url": url, "headers": dict(headers), "body": body}
+            | options
+        )
+        found = self.answers.get(url, (404, {"error": {"message": "no such page"}}))
+        if isinstance(found, KnightError):
+            return fail(found)
+        status, content = found
+        return succeed(_Answer(status, json.dumps(content).encode()))
+
+
+@define(eq=False)
+class Management(Gateway):
+    """The gateway with our surfaces beside the others; it is its own view."""
+
+    probe: ScriptedProbe = field(factory=ScriptedProbe)
+    upstream: ScriptedUpstream = field(factory=ScriptedUpstream)
+    background: Background = field(factory=Background)
+    refused_addresses: set[str] = field(factory=set)
+    jobs: Jobs = field(init=False)
+    tester: ChannelTester = field(init=False)
+
+    @property
+    def prices(self) -> PriceBook:
+        """Today's prices."""
+        return PriceBook.from_options(self.options)
+
+    @property
+    def routes(self) -> RoutingTable:
+        """Today's routes."""
+        return RoutingTable.build(now(self.db.read(channels.load_all)))
+
+    def surfaces(self) -> list[Any]:
+        """All surfaces, ours at the end."""
+        chance = random.Random(3)  # noqa: S311 - keys of a test
+        audit = Audit(self.notes.append, self.clock)
+        gate = ChannelGate(self.guard, self)
+        client = ChannelClient(self.upstream)
+        health = ChannelHealth(self.db, self, self.clock, self.changed)
+        self.jobs = Jobs(self.db, self.clock, self.background, "node", chance)
+        self.tester = ChannelTester(
+            self.db, self, self.clock, self.probe, health, self.notes.append
+        )
+        balances = Balances(self.db, self, self.clock, client, health)
+        names = ChannelNames(self.db)
+        cleanup = LogCleanup(self.db, self.jobs)
+        guard, db, clock, limits = self.guard, self.db, self.clock, self.limits
+        return [
+            *super().surfaces(),
+            Tokens(guard, db, self, clock, limits, self.changed, chance),
+            Channels(
+                guard,
+                gate,
+                db,
+                self,
+                clock,
+                limits,
+                audit,
+                self.changed,
+                self.check_address,
+            ),
+            ChannelWork(
+                gate, db, self.tester, Discovery(client), balances, self.jobs, audit
+            ),
+            Logs(guard, db, names, clock, limits, cleanup, audit),
+            UsageSums(guard, db, clock),
+            KeyPages(self.holder, db, db, limits),
+            BillingPages(self.holder, db, self),
+            Pricing(guard, db, self, clock),
+            Catalogue(guard, db, self, clock, audit),
+            ModelNames(guard, gate, self, PROVIDERS),
+        ]
+
+    # collaborators -----------------------------------------------------------
+
+    async def check_address(self, url: str) -> None:
+        """The address guard: refuses what a test put on its list."""
+        if url in self.refused_addresses:
+            raise InvalidRequest("this address is not allowed", code="address_refused")
+
+    async def holder(self, credential: Credential) -> tuple[Token, User]:
+        """What `Callers.holder` does, without its memory."""
+        found = await self.db.read(stored_tokens.find_by_key, credential.key)
+        if found is None:
+            raise InvalidKey("invalid API key")
+        token, user = found
+        if token.status == DISABLED:
+            raise InvalidKey("this API key is disabled")
+        if user is None or user.status == DISABLED:
+            raise UserDisabled("the owner of this API key is disabled")
+        return token, user
+
+    # rows --------------------------------------------------------------------
+
+    def add_token(self, user_id: int, **columns: Any) -> int:
+        """A new token's id."""
+        row = token_row(user_id=user_id, **columns)
+        made = now(self.db.run(token_queries.create, [row], 10_000))
+        assert made is not None
+        return int(made[0]["id"])
+
+    def add_channel(self, **columns: Any) -> int:
+        """A new channel's id."""
+        rows = [channel_row(**columns)]
+        return now(self.db.run(channel_queries.insert, rows))[0]
+
+    def add_log(self, **columns: Any) -> None:
+        """A new log row."""
+        now(self.db.run(logs.insert, [log_row(**columns)]))
+
+    def channel(self, channel_id: int) -> dict[str, Any]:
+        """A channel's columns."""
+        found = schema.channels
+        rows = self.rows(sa.select(found).where(found.c.id == channel_id))
+        return rows[0] if rows else {}
+
+    def token(self, token_id: int) -> dict[str, Any]:
+        """A token's columns."""
+        found = schema.tokens
+        return self.rows(sa.select(found).where(found.c.id == token_id))[0]
+
+    def audited(self) -> list[str]:
+        """The actions that were recorded."""
+        return [
+            note["other"]["op"]["action"]
+            for note in self.notes
+            if "op" in note["other"]
+        ]
