@@ -148,6 +148,10 @@ class _Parts:
         """Today's options."""
         return self.snapshots.options
 
+    def warnings(self) -> list[str]:
+        """What administrators should know about this process."""
+        return [] if self.cache.up else ["redis_away"]
+
     def balances_changed(self, user_id: int) -> None:
         """A user's balance was changed by a person."""
         self.callers.forget(user_id=user_id)
@@ -235,7 +239,7 @@ class _Parts:
                 start,
                 options,
                 lambda: self.ledger.figures.holds_open,
-                self.cache.warnings,
+                self.warnings,
                 self.version,
                 int(seconds()),
             ),

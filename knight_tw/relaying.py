@@ -9,7 +9,7 @@ from attrs import frozen
 
 from knight_tw.accounts.callers import Callers
 from knight_tw.background import Background
-from knight_tw.cache import Cache
+from knight_tw.cache import Cache, SharedTurns
 from knight_tw.channels.health import ChannelHealth
 from knight_tw.ledger import Ledger
 from knight_tw.relay import Relay
@@ -91,7 +91,7 @@ class Relaying:
             snapshots,
             ledger,
             wire,
-            Draw(random.Random()),  # noqa: S311 - chance among channels, no secret
+            Draw(random.Random(), SharedTurns(cache)),  # noqa: S311 - no secret
             Counts(in_thread, settings.count_token),
             watch,
             reactor,

@@ -26,7 +26,7 @@ from knight_tw import __version__
 from knight_tw.accounts.callers import Callers
 from knight_tw.addresses import AddressGuard
 from knight_tw.background import Background
-from knight_tw.cache import open_cache
+from knight_tw.cache import PURGE, Cache, RedisCache, open_cache
 from knight_tw.chores import Chore, Chores
 from knight_tw.ledger import Ledger
 from knight_tw.management import Management
@@ -37,6 +37,7 @@ from knight_tw.relaying import Relaying
 from knight_tw.secrets import session_secret
 from knight_tw.settings import Settings
 from knight_tw.snapshots import Snapshots
+from knight_tw.startup import CannotStart
 from knight_tw.storage import changes, completion, meta, tokens
 from knight_tw.storage.database import Database, open_database
 from knight_tw.upstream import Timeouts, Upstream
@@ -44,6 +45,9 @@ from knight_tw.web.addresses import Proxies
 
 HOUR = 3600.0
 CPU_THREADS = 4
+SHARING = 8
+"""Processes that may share a server database, for the ledger's rule of comfort: each
+promises in memory at most this part of a balance."""
 MEGABYTE = 1024 * 1024
 
 
@@ -82,8 +86,7 @@ class Knight(Service):
         in_thread = self._cpu()
         background = Background()
         db, logs = await self._databases()
-        cache = await open_cache(settings, reactor)
-        self._undo(cache.close)
+        cache = await self._cache()
         snapshots = Snapshots(
             db, cache, reactor, background, settings, settings.sync_frequency
         )
@@ -167,6 +170,24 @@ class Knight(Service):
         )
         return db
 
+    async def _cache(self) -> Cache:
+        """Redis, or memory without one; a Redis that is away does not stop the start."""
+        settings = self._settings
+        try:
+            cache = open_cache(
+                settings.redis_conn_string,
+                reactor=self._reactor,
+                prefix=settings.redis_key_prefix,
+                timeout=settings.redis_timeout_ms / 1000,
+                pool_size=settings.redis_pool_size,
+            )
+        except ValueError as error:
+            raise CannotStart(f"REDIS_CONN_STRING: {error}") from None
+        self._undo(cache.close)
+        if isinstance(cache, RedisCache) and not await cache.ready():
+            self._log.warn("Redis does not answer: memory stands in until it does")
+        return cache
+
     def _ledger(
         self,
         folder: Path,
@@ -188,6 +209,7 @@ class Knight(Service):
             folder / "journal",
             option(Options.integer, "TrustQuota"),
             option(Options.flag, "DataExportEnabled"),
+            processes=lambda: 1 if db.dialect == "sqlite" else SHARING,
             node=settings.node_name,
             fsync=settings.journal_fsync,
             fsync_seconds=settings.journal_fsync_seconds,
@@ -253,8 +275,9 @@ class Knight(Service):
             elif kind == "user":
                 callers.forget(user_id=number)
                 ledger.forget(user_id=number)
-            elif kind == "purge":
+            elif kind == PURGE:
                 callers.forget()
+                background.spawn("reload", snapshots.reload())
 
         snapshots.on_change(told)
         return callers

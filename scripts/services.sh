@@ -46,6 +46,7 @@ pick_state() {
     mkdir -p "$STATE" && chown "$OWNER" "$STATE"
     as_owner test -w "$STATE" && return
     STATE=/var/tmp/knight-services-$(printf %s "$ROOT" | cksum | cut -d' ' -f1)
+    [[ ! -L $STATE ]] || die "$STATE is a symbolic link, remove it"
     mkdir -p -m 0755 "$STATE" && chown "$OWNER" "$STATE"
 }
 

@@ -31,8 +31,16 @@ class CaptchaFailed(KnightError):
 class HttpClient(Protocol):
     """What is needed of `treq.client.HTTPClient`."""
 
-    def post(self, url: str, data: Any = None, **options: Any) -> Deferred[Any]:
-        """A response with `.json()` and `.content()`."""
+    def post(
+        self,
+        url: str,
+        /,
+        *,
+        data: dict[str, str],
+        timeout: float,
+        allow_redirects: bool,
+    ) -> Deferred[Any]:
+        """A response with `.content()`."""
         ...
 
 

@@ -12,7 +12,7 @@ from knight_tw.channels.upstreams import ChannelClient
 from knight_tw.errors import InvalidRequest
 from knight_tw.providers import discovery
 from knight_tw.records import Channel
-from knight_tw.storage import channels
+from knight_tw.storage import channels, schema
 
 MOST_PAGES = 50
 
@@ -65,28 +65,5 @@ def extra_headers(channel: Channel, key: str) -> list[tuple[str, str]]:
 
 def draft(values: Mapping[str, Any]) -> Channel:
     """A channel that is not stored (yet), from the columns that are known."""
-    columns = dict.fromkeys(
-        (
-            "open_ai_organization",
-            "test_model",
-            "response_time",
-            "base_url",
-            "other",
-            "models",
-            "group",
-            "model_mapping",
-            "status_code_mapping",
-            "priority",
-            "auto_ban",
-            "tag",
-            "setting",
-            "param_override",
-            "header_override",
-            "channel_info",
-            "settings",
-            "name",
-            "weight",
-            "key",
-        )
-    )
+    columns = dict.fromkeys(schema.channels.c.keys())
     return channels.to_record({**columns, "id": 0, "type": 0, "status": 1, **values})

@@ -11,8 +11,11 @@ import msgspec
 
 from knight_tw.convert.context import Memory
 
+CLAUDE_LIMIT = 128
+"""Most characters of a tool name that Claude takes."""
+
 OPENAI_LIMIT = 64
-"""Most characters of a call id that OpenAI takes."""
+"""Most characters of a call id or a tool name that OpenAI takes."""
 
 NO_SCHEMA: Mapping[str, Any] = {"type": "object", "properties": {}}
 """What a tool without parameters declares."""
@@ -135,3 +138,22 @@ def custom_input(arguments: str) -> str:
     """The free text in the arguments of a function that stands for a free-form tool."""
     text = parse_arguments(arguments).get("input")
     return text if isinstance(text, str) else arguments
+
+
+def sent_name(name: str, memory: Memory, limit: int = OPENAI_LIMIT) -> str:
+    """A tool's name as OpenAI and Claude take it; a changed one is remembered.
+
+    Letters, digits, `_` and `-` are taken everywhere; Gemini has dots and colons too.
+    """
+    sent = _NOT_CLAUDE.sub("_", name)
+    if len(sent) > limit or memory.sent_names.get(sent, name) != name:
+        tail = hashlib.sha256(name.encode()).hexdigest()[:8]
+        sent = f"{sent[: limit - 9]}_{tail}"
+    if sent != name:
+        memory.sent_names[sent] = name
+    return sent
+
+
+def own_name(sent: str, memory: Memory) -> str:
+    """The name that `sent_name` changed to `sent`."""
+    return memory.sent_names.get(sent, sent)

@@ -65,48 +65,38 @@ class Answer:
         until: When the body must be complete, by the reactor's clock; 0 = any time.
     """
 
-    __slots__ = (
-        "_chunks",
-        "_clock",
-        "_decoder",
-        "_error",
-        "_flush",
-        "_limit",
-        "_over",
-        "_reading",
-        "_receiver",
-        "_size",
-        "_source",
-        "headers",
-        "paused",
-        "silence",
-        "status",
-        "until",
-    )
+    # Defaults of the class: an answer costs only what it uses.
+    paused = False
+    silence = UNCLAIMED
+    until = 0.0
+    _source: Source | None = None
+    _size = _limit = 0
+    _over = False
+    _error: KnightError | None = None
+    _receiver: Receiver | None = None
+    _reading: Deferred[bytes] | None = None
+    _decoder: Decoder | None = None
+    _flush: IDelayedCall | None = None
 
     def __init__(
         self,
-        source: Source,
+        source: Source | None,
         clock: IReactorTime,
         status: int,
         headers: list[tuple[str, str]],
+        chunks: list[bytes],
     ) -> None:
+        """With the pieces of the body that are here; without `source` that is all."""
         self.status = status
         self.headers = headers
-        self.paused = False
-        self.silence = UNCLAIMED
-        self.until = 0.0
-        self._source: Source | None = source
         self._clock = clock
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._limit = 0
-        self._over = False
-        self._error: KnightError | None = None
-        self._receiver: Receiver | None = None
-        self._reading: Deferred[bytes] | None = None
-        self._decoder: Decoder | None = None
-        self._flush: IDelayedCall | None = None
+        self._chunks = chunks
+        if chunks:
+            self._size = sum(map(len, chunks))
+        if source is None:
+            self._over = True
+        else:
+            self._source = source
 
     def get(self, name: str) -> str:
         """The first value of a header (lower-case name), or an empty text."""

@@ -292,14 +292,19 @@ class ClientConnection(TwistedProtocol):
         if self._coding != "chunked":
             self._break("malformed answer: unknown transfer coding")
             return
-        answer = Answer(self, self._clock, self._status, self._fields)
         if call.mute and not self._ended:
             # llhttp waits for the body that the head announces.
             self._ended, self._reusable = True, False
-        self._answer = answer
+        chunks, self._chunks = self._chunks, []
+        source = None if self._ended else self
+        answer = Answer(source, self._clock, self._status, self._fields, chunks)
         call.holder = None
-        self._continue(answer)
-        if call.told.called:
+        if source is None:
+            # Free for the next call before this one's caller goes on.
+            self._release()
+        else:
+            self._answer = answer
+        if call.over:
             answer.abort()
         else:
             call.told.callback(answer)
@@ -310,12 +315,11 @@ class ClientConnection(TwistedProtocol):
             chunks, self._chunks = self._chunks, []
             answer.arrived(chunks[0] if len(chunks) == 1 else b"".join(chunks))
         if self._ended and self._answer is answer:
-            # Free for the next call before this one's caller goes on.
-            self._call = self._answer = None
             self._release()
             answer.finished(None)
 
     def _release(self) -> None:
+        self._call = self._answer = None
         if self._paused:
             self.resume()
         self._used = True

@@ -117,8 +117,7 @@ class Pool:
         """A connection's call is over: the next call has it, or it rests."""
         pools = self._pools
         if reusable and not pools.closed:
-            call = self._next_waiting()
-            if call is not None:
+            if self._waiting and (call := self._next_waiting()) is not None:
                 connection.start(call)
                 return
             limits = pools.limits

@@ -70,15 +70,15 @@ class FastReply:
         done: The answer is complete, or was cut off.
     """
 
-    __slots__ = ("_chunked", "_lane", "_mute", "_told", "begun", "done", "gone")
+    # Defaults of the class: an answer costs only what it uses.
+    begun = gone = done = False
+    _chunked = False
+    _told: tuple[Callable[[], None], ...] = ()
 
     def __init__(self, lane: Lane, *, mute: bool) -> None:
         """For a request on `lane`; a `mute` answer (to HEAD) has no body."""
         self._lane = lane
         self._mute = mute
-        self._chunked = False
-        self._told: list[Callable[[], None]] = []
-        self.begun = self.gone = self.done = False
 
     def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """The complete answer with its `Content-Length`, in one write."""
@@ -151,7 +151,7 @@ class FastReply:
         if self.gone:
             told()
         else:
-            self._told.append(told)
+            self._told += (told,)
 
     def attach(self, producer: IPushProducer) -> None:
         """`producer` is paused while the client reads too slowly, until `end`."""
@@ -161,7 +161,7 @@ class FastReply:
     def lost(self) -> None:
         """The connection is no more."""
         self.gone = True
-        told, self._told = self._told, []
+        told, self._told = self._told, ()
         if self.done:
             return
         for tell in told:

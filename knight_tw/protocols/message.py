@@ -45,41 +45,22 @@ class Message:
         complete: Nothing of the message is missing.
     """
 
-    __slots__ = (
-        "_barren",
-        "_chunks",
-        "_framing",
-        "_left",
-        "_parser",
-        "_tail",
-        "_url",
-        "complete",
-        "expects",
-        "fields",
-        "forwarded",
-        "headed",
-        "http11",
-        "length",
-        "path",
-        "query",
-        "raw",
-        "size",
-        "stays",
-        "upgrade",
-    )
+    # Defaults of the class: a message costs only what it uses.
+    path = query = ""
+    raw = b""
+    headed = upgrade = stays = complete = expects = False
+    http11 = True
+    length: int | None = 0
+    size = 0
+    _tail = _url = b""
+    _left = _barren = 0
 
     def __init__(self) -> None:
         self._parser = HttpRequestParser(self)
-        self._tail = self._url = self.raw = b""
         self.fields: list[tuple[str, str]] = []
+        self.forwarded: list[str] = []
         self._framing: list[tuple[str, str]] = []
         self._chunks: list[bytes] = []
-        self._left = self._barren = self.size = 0
-        self.headed = self.upgrade = self.stays = self.complete = self.expects = False
-        self.http11 = True
-        self.length: int | None = 0
-        self.path = self.query = ""
-        self.forwarded: list[str] = []
 
     def take_head(self, data: bytes) -> bytes:
         """Take bytes of the head; what lies behind it.
@@ -191,9 +172,10 @@ class Message:
         """A header, or a trailer."""
         if self.headed:
             return
-        field = (name.decode("latin-1").lower(), value.decode("latin-1").rstrip(" \t"))
+        key = name.decode("latin-1").lower()
+        field = (key, value.decode("latin-1").rstrip(" \t"))
         self.fields.append(field)
-        if field[0] in _FRAMING:
+        if key in _FRAMING:
             self._framing.append(field)
 
     def on_headers_complete(self) -> None:

@@ -86,6 +86,7 @@ class Knobs:
 
 
 _FOR_PROVIDERS = (
+    "claude.anthropic_version",
     "global.thinking_model_blacklist",
     "openrouter.referer",
     "openrouter.title",

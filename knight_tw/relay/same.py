@@ -67,6 +67,7 @@ class SameChat:
             self._call.include_usage,
             self._shown(),
             identity=self._identity(),
+            own_chunk=False,
             reading=providers.reading(self._provider, self._target),
             reshape=changes,
         )

@@ -32,6 +32,12 @@ SCHEMA_VERSION = 1
 VERSION_KEY = "schema_version"
 """Where `knight_meta` holds the version that a database was completed to."""
 
+ONE_API_KEY = "one_api_migration"
+"""Where `knight_meta` tells how far the upgrade of a one-api database is."""
+
+_LATER_MARKS = {"users": "aff_quota", "channels": "auto_ban", "tokens": "model_limits"}
+"""Columns that new-api adds to a one-api database when it opens it."""
+
 LOCK_SECONDS = 120
 """How long a start waits for another process that completes the same database."""
 
@@ -51,15 +57,21 @@ class SchemaRefused(RuntimeError):
 def ensure(connection: sa.Connection, tables: Sequence[sa.Table] | None = None) -> None:
     """Completes the database to `tables`, all of them by default; idempotent.
 
-    With all of them the schema version is noted, which `meta.require_version` reads.
+    With all of them the schema version is noted, which `meta.require_version` reads,
+    and an untouched one-api database is refused: its channel types have other numbers,
+    and completing it would hide where it comes from (data-model.md section 7).
 
     Processes that start together wait for each other.
 
     Raises:
-        SchemaRefused: the character set cannot hold every text, or a table of ours has
-            a primary key that is not ours.
+        SchemaRefused: the character set cannot hold every text, a table of ours has a
+            primary key that is not ours, or the upgrade from one-api has not begun.
     """
     _require_unicode(connection)
+    if tables is None and is_one_api(connection) and not _upgrading(connection):
+        raise SchemaRefused(
+            "this is a database of one-api: its upgrade must be asked for first"
+        )
     wanted = metadata.sorted_tables if tables is None else list(tables)
     with _alone(connection):
         present = set(sa.inspect(connection).get_table_names())
@@ -73,6 +85,28 @@ def ensure(connection: sa.Connection, tables: Sequence[sa.Table] | None = None) 
             _complete(connection, table, found)
         if tables is None:
             _mark_version(connection)
+
+
+def is_one_api(connection: sa.Connection) -> bool:
+    """True for a database that only one-api has opened so far."""
+    inspector = sa.inspect(connection)
+    tables = set(inspector.get_table_names())
+    if "users" not in tables or "setups" in tables:
+        return False
+    return not any(
+        column["name"] == mark
+        for name, mark in _LATER_MARKS.items()
+        if name in tables
+        for column in inspector.get_columns(name)
+    )
+
+
+def _upgrading(connection: sa.Connection) -> bool:
+    """True once the upgrade from one-api has left its mark."""
+    if not sa.inspect(connection).has_table(knight_meta.name):
+        return False
+    asked = sa.select(knight_meta.c.key).where(knight_meta.c.key == ONE_API_KEY)
+    return connection.scalar(asked) is not None
 
 
 def _mark_version(connection: sa.Connection) -> None:

@@ -36,6 +36,9 @@ _GREETING_SECONDS = 10
 _ANSWER_SECONDS = 3_600
 """How long MySQL may take for a statement; a schema change of a large table is slow."""
 
+_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "journal_size_limit=67108864")
+"""For every SQLite connection; the last cuts a WAL file that a long read let grow."""
+
 _SILENCE_MS = 30_000
 """How long sent bytes may stay unacknowledged before a connection counts as dead."""
 
@@ -173,7 +176,7 @@ def _sqlite(url: sa.URL, begin: str, *pragmas: str, **pool: Any) -> sa.Engine:
 
     def connected(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", *pragmas):
+        for pragma in (*_PRAGMAS, *pragmas):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

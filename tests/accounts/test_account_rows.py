@@ -13,6 +13,7 @@ from knight_tw.storage import (
     option_queries,
     options,
     pref_queries,
+    prefill_queries,
     schema,
     session_queries,
     setup_queries,
@@ -443,6 +444,21 @@ class RestTests(ConnectionCase):
         for document in ({"a": "ü"}, {"b": [1]}):
             pref_queries.save(self.connection, 7, document, NOW)
             self.assertEqual(pref_queries.load(self.connection, 7), document)
+
+    def test_prefill_groups(self) -> None:
+        """Names are unique; items are a document."""
+        values = {"name": "one", "type": "tag", "items": "[1]", "description": ""}
+        row = prefill_queries.create(self.connection, values, NOW)
+        self.assertEqual((row["items"], row["created_time"]), ("[1]", NOW))
+        with self.assertRaises(prefill_queries.GroupExists):
+            prefill_queries.create(self.connection, values, NOW)
+        changed = prefill_queries.update(self.connection, row["id"], {"type": "x"}, NOW)
+        assert changed is not None
+        self.assertEqual((changed["type"], changed["name"]), ("x", "one"))
+        self.assertEqual(len(prefill_queries.every(self.connection, "x")), 1)
+        self.assertTrue(prefill_queries.delete(self.connection, row["id"], NOW))
+        self.assertFalse(prefill_queries.delete(self.connection, row["id"], NOW))
+        self.assertEqual(prefill_queries.every(self.connection, ""), [])
 
     def test_providers(self) -> None:
         """Only enabled providers are public."""

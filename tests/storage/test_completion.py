@@ -195,6 +195,36 @@ class EnsureTests(ConnectionCase):
             list(threads.map(start, engines))
         self.assertEqual(self._ensure(), [])
 
+    def test_one_api(self) -> None:
+        """A one-api database is completed only when its upgrade has begun."""
+        old = sa.MetaData()
+        sa.Table("users", old, sa.Column("id", sa.BigInteger, primary_key=True))
+        sa.Table("channels", old, sa.Column("id", sa.BigInteger, primary_key=True))
+        with self.engine.begin() as connection:
+            old.create_all(connection)
+            self.assertTrue(completion.is_one_api(connection))
+        self.assertRaises(schema.SchemaRefused, self._ensure)
+        self._ensure([schema.knight_meta])
+        with self.engine.begin() as connection:
+            meta.put(connection, completion.ONE_API_KEY, "started")
+        self._ensure()
+        with self.engine.begin() as connection:
+            self.assertFalse(completion.is_one_api(connection))
+
+    def test_not_one_api(self) -> None:
+        """A column that only new-api adds tells that it has been here."""
+        old = sa.MetaData()
+        sa.Table("users", old, sa.Column("id", sa.BigInteger, primary_key=True))
+        sa.Table(
+            "channels",
+            old,
+            sa.Column("id", sa.BigInteger, primary_key=True),
+            sa.Column("auto_ban", sa.BigInteger),
+        )
+        with self.engine.begin() as connection:
+            old.create_all(connection)
+            self.assertFalse(completion.is_one_api(connection))
+
     def test_version(self) -> None:
         """The schema version is noted; a newer one stays. A slave needs it."""
         with self.engine.connect() as connection:

@@ -15,7 +15,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from knight_tw.errors import DatabaseAway, ShuttingDown
-from knight_tw.storage import connections, database
+from knight_tw.storage import connections, lanes
 from knight_tw.storage.database import Database, memory_database, open_database
 from knight_tw.storage.schema import options, users
 from tests.engines import DatabaseCase, for_engines, for_servers
@@ -158,7 +158,7 @@ class DatabaseTests(DatabaseCase):
 
     async def test_full_queue(self) -> None:
         """Too many waiting calls are refused at once."""
-        self.patch(database, "QUEUE_LIMIT", 1)
+        self.patch(lanes, "QUEUE_LIMIT", 1)
         leave = threading.Event()
         db = self.open(pool_size=1)
         calls = [started(db.run(lambda _: leave.wait(5))) for _ in range(2)]
@@ -286,7 +286,7 @@ class SqliteFileTests(DatabaseCase):
 
     async def test_lock_of_another(self) -> None:
         """A lock of another process is waited for, again and again, up to a bound."""
-        self.patch(database, "RETRY_DELAYS", (0.01, 0.01))
+        self.patch(lanes, "RETRY_DELAYS", (0.01, 0.01))
         path = self.place.removeprefix("sqlite:///")
         short = open_database(
             "", reactor=reactor, sqlite_path=f"{path}?_busy_timeout=1"

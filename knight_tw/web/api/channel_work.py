@@ -130,7 +130,8 @@ class ChannelWork:
     ) -> bytes:
         """Start a job; the newer dialect is told which."""
         try:
-            row = await self._jobs.start(kind, work, {"manual": True})
+            payload = {"manual": True, "username": viewer.username}
+            row = await self._jobs.start(kind, work, payload)
         except JobRunning as running:
             told = {name: running.row[name] for name in ("task_id", "status", "type")}
             raise Refusal(

@@ -36,7 +36,7 @@ _DAY = "_24"
 class HttpClient(Protocol):
     """What is needed of `treq.client.HTTPClient`."""
 
-    def get(self, url: str, **options: Any) -> Deferred[Any]:
+    def get(self, url: str, /, *, timeout: float) -> Deferred[Any]:
         """A response with `.code` and `.content()`."""
         ...
 

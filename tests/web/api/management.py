@@ -17,6 +17,7 @@ from knight_tw.channels.discovery import Discovery
 from knight_tw.channels.health import ChannelHealth
 from knight_tw.channels.probes import TestRequest
 from knight_tw.channels.testing import ChannelTester, ProbeAnswer
+from knight_tw.channels.updates import ModelUpdates
 from knight_tw.channels.upstreams import ChannelClient
 from knight_tw.errors import InvalidKey, InvalidRequest, KnightError, UserDisabled
 from knight_tw.jobs import Jobs
@@ -39,7 +40,10 @@ from knight_tw.web.api.channel_gate import ChannelGate
 from knight_tw.web.api.channel_work import ChannelWork
 from knight_tw.web.api.channels import Channels
 from knight_tw.web.api.data import UsageSums
+from knight_tw.web.api.jobs import JobPages
+from knight_tw.web.api.log_views import LogViews
 from knight_tw.web.api.logs import ChannelNames, Logs
+from knight_tw.web.api.model_updates import ModelUpdatePages
 from knight_tw.web.api.models import ModelNames
 from knight_tw.web.api.pricing import Pricing
 from knight_tw.web.api.tokens import Tokens
@@ -116,6 +120,7 @@ class Management(Gateway):
     refused_addresses: set[str] = field(factory=set)
     jobs: Jobs = field(init=False)
     tester: ChannelTester = field(init=False)
+    updates: ModelUpdates = field(init=False)
 
     @property
     def prices(self) -> PriceBook:
@@ -140,6 +145,8 @@ class Management(Gateway):
         )
         balances = Balances(self.db, self, self.clock, client, health)
         names = ChannelNames(self.db)
+        discovery = Discovery(client)
+        self.updates = ModelUpdates(self.db, self.clock, discovery, self.changed)
         cleanup = LogCleanup(self.db, self.jobs)
         guard, db, clock, limits = self.guard, self.db, self.clock, self.limits
         return [
@@ -156,9 +163,7 @@ class Management(Gateway):
                 self.changed,
                 self.check_address,
             ),
-            ChannelWork(
-                gate, db, self.tester, Discovery(client), balances, self.jobs, audit
-            ),
+            ChannelWork(gate, db, self.tester, discovery, balances, self.jobs, audit),
             Logs(guard, db, names, clock, limits, cleanup, audit),
             UsageSums(guard, db, clock),
             KeyPages(self.holder, db, db, limits),
@@ -166,6 +171,9 @@ class Management(Gateway):
             Pricing(guard, db, self, clock),
             Catalogue(guard, db, self, clock, audit),
             ModelNames(guard, gate, self, PROVIDERS),
+            JobPages(guard, db, self.jobs, cleanup, audit),
+            LogViews(guard, db, names, clock, limits),
+            ModelUpdatePages(gate, db, self.updates, self.jobs, audit),
         ]
 
     # collaborators -----------------------------------------------------------

@@ -248,11 +248,11 @@ class Changing(Case):
         """One token of `ann`."""
         super().setUp()
         self.token = self.made(remain_quota=100)
-        self.id = self.token["id"]
+        self.token_id = self.token["id"]
 
     def put(self, query: str = "", **members: Any) -> Any:
         """The answer to an update."""
-        return self.ann.put(f"/api/token/{query}", {"id": self.id, **members})
+        return self.ann.put(f"/api/token/{query}", {"id": self.token_id, **members})
 
     def test_by_presence(self) -> None:
         """Only named members change; the key comes back masked."""
@@ -260,7 +260,7 @@ class Changing(Case):
         self.assertEqual(misfit(data, TOKEN), "")
         self.assertEqual((data["name"], data["remain_quota"]), ("renamed", 100))
         self.assertRegex(data["key"], MASK)
-        self.assertEqual(self.gateway.changes, [("token", str(self.id))])
+        self.assertEqual(self.gateway.changes, [("token", str(self.token_id))])
 
     def test_status_only(self) -> None:
         """The status alone, whatever else is in the body."""
@@ -276,21 +276,21 @@ class Changing(Case):
     def test_enabling_an_expired_token(self) -> None:
         """Time is needed first, or at the same time."""
         self.gateway.add_token(2, key="e" * 48, status=3, expired_time=NOW - 5)
-        self.id += 1
+        self.token_id += 1
         self.assertEqual(self.put("?status_only=1", status=1).code, "invalid_field")
         self.assertEqual(self.put(status=1, expired_time=NOW + 60).data["status"], 1)
 
     def test_enabling_an_exhausted_token(self) -> None:
         """Quota is needed first, or at the same time."""
         self.gateway.add_token(2, key="e" * 48, status=4, remain_quota=0)
-        self.id += 1
+        self.token_id += 1
         self.assertEqual(self.put("?status_only=1", status=1).code, "invalid_field")
         self.assertEqual(self.put(status=1, unlimited_quota=True).data["status"], 1)
 
     def test_a_time_that_has_passed_stays(self) -> None:
         """A form that sends the stored time back is not refused for it."""
         self.gateway.add_token(2, key="e" * 48, expired_time=NOW - 5)
-        self.id += 1
+        self.token_id += 1
         self.assertEqual(self.put(name="x", expired_time=NOW - 5).data["name"], "x")
 
     def test_missing_id(self) -> None:
@@ -303,9 +303,13 @@ class Changing(Case):
     def test_key(self) -> None:
         """The whole key of one token, and of several."""
         key = self.token["key"]
-        self.assertEqual(self.ann.post(f"/api/token/{self.id}/key").data, {"key": key})
-        data = self.ann.post("/api/token/batch/keys", {"ids": [self.id, 10**9]}).data
-        self.assertEqual(data, {"keys": {str(self.id): key}})
+        self.assertEqual(
+            self.ann.post(f"/api/token/{self.token_id}/key").data, {"key": key}
+        )
+        data = self.ann.post(
+            "/api/token/batch/keys", {"ids": [self.token_id, 10**9]}
+        ).data
+        self.assertEqual(data, {"keys": {str(self.token_id): key}})
 
     def test_keys_are_limited(self) -> None:
         """Looking at keys counts as a critical request."""
@@ -323,14 +327,14 @@ class Changing(Case):
 
     def test_delete(self) -> None:
         """A deleted token is gone; the second time it is not there."""
-        path = f"/api/token/{self.id}"
+        path = f"/api/token/{self.token_id}"
         self.assertEqual(self.ann.delete(path).json, {"success": True, "message": ""})
         self.assertEqual(self.ann.delete(path).code, "not_found")
-        self.assertIsNotNone(self.gateway.token(self.id)["deleted_at"])
+        self.assertIsNotNone(self.gateway.token(self.token_id)["deleted_at"])
 
     def test_delete_many(self) -> None:
         """The count is that of tokens that were there."""
-        answer = self.ann.post("/api/token/batch", {"ids": [self.id, 10**9]})
+        answer = self.ann.post("/api/token/batch", {"ids": [self.token_id, 10**9]})
         self.assertEqual(answer.data, 1)
         self.assertEqual(
             self.ann.post("/api/token/batch", {"ids": []}).code, "missing_field"

@@ -23,7 +23,7 @@ class Case(SynchronousTestCase):
         self.gateway = Management()
         self.gateway.set_up()
         self.gateway.add_user("ann", quota=2_000_000, used_quota=500_000)
-        self.id = self.add(key=KEY, name="mine", remain_quota=985, used_quota=15)
+        self.token_id = self.add(key=KEY, name="mine", remain_quota=985, used_quota=15)
 
     def add(self, **columns: Any) -> int:
         """A key of `ann`."""
@@ -38,7 +38,7 @@ class Case(SynchronousTestCase):
         """Set columns of the key."""
         table = schema.tokens
         self.gateway.execute(
-            sa.update(table).where(table.c.id == self.id).values(**columns)
+            sa.update(table).where(table.c.id == self.token_id).values(**columns)
         )
 
 
@@ -98,8 +98,8 @@ class KeyPageTests(Case):
 
     def test_log(self) -> None:
         """The key's own rows, as users see them."""
-        self.gateway.add_log(token_id=self.id, user_id=2, request_id="mine")
-        self.gateway.add_log(token_id=self.id, user_id=2, request_id="newer")
+        self.gateway.add_log(token_id=self.token_id, user_id=2, request_id="mine")
+        self.gateway.add_log(token_id=self.token_id, user_id=2, request_id="newer")
         self.gateway.add_log(token_id=99, user_id=2, request_id="other")
         rows = self.get("/api/log/token").data
         self.assertEqual([row["request_id"] for row in rows], ["newer", "mine"])

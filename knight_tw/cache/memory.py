@@ -30,7 +30,7 @@ class _Value:
 
 @define(eq=False)
 class MemoryCache:
-    """Sliding windows and short-lived values of this process. Methods answer at once."""
+    """Sliding windows and short-lived values of one process. It answers at once."""
 
     _clock: IReactorTime
     _max_keys: int = MAX_KEYS
@@ -60,7 +60,7 @@ class MemoryCache:
         return True, 0.0
 
     def count(self, key: str, window: float, now: float) -> tuple[int, float]:
-        """How many moments lie in the window, and the seconds until the first leaves."""
+        """How many moments lie in the window; the seconds until the first leaves."""
         moments = self._window(key, window, now)
         if not moments:
             return 0, 0.0

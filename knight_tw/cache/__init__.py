@@ -13,10 +13,10 @@ from uuid import uuid4
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 
-from knight_tw.cache_memory import Heard, MemoryCache
-from knight_tw.cache_redis import PURGE, Address, RedisCache
+from knight_tw.cache.links import Address, Links
+from knight_tw.cache.memory import Heard, MemoryCache
+from knight_tw.cache.shared import PURGE, RedisCache
 from knight_tw.records import Channel
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Address",
     "Cache",
     "Heard",
+    "Links",
     "MemoryCache",
     "RedisCache",
     "SharedTurns",
@@ -57,19 +58,19 @@ class Cache(Protocol):
         """How many moments lie in a window, and the seconds until the first leaves."""
         ...
 
-    def record(self, key: str, window: float, now: float) -> None | Deferred[None]:
+    def record(self, key: str, window: float, now: float) -> Deferred[None] | None:
         """Records `now` in a window."""
         ...
 
-    def get(self, key: str) -> str | None | Deferred[str | None]:
+    def get(self, key: str) -> str | Deferred[str | None] | None:
         """The text stored under a key, or None."""
         ...
 
-    def set(self, key: str, value: str, ttl: float) -> None | Deferred[None]:
+    def set(self, key: str, value: str, ttl: float) -> Deferred[None] | None:
         """Stores a text for `ttl` seconds."""
         ...
 
-    def delete(self, key: str) -> None | Deferred[None]:
+    def delete(self, key: str) -> Deferred[None] | None:
         """Forgets a key."""
         ...
 
@@ -118,16 +119,8 @@ def open_cache(
     memory = MemoryCache(reactor)
     if not connection.strip():
         return memory
-    return RedisCache(
-        Address.parse(connection),
-        memory,
-        reactor,
-        reactor,
-        uuid4().hex,
-        prefix,
-        timeout,
-        pool_size,
-    )
+    links = Links(Address.parse(connection), reactor, pool_size)
+    return RedisCache(links, memory, reactor, uuid4().hex, prefix, timeout)
 
 
 @define(eq=False)

@@ -10,23 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 import txredisapi
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    UNIXClientEndpoint,
-    wrapClientTLS,
-)
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from knight_tw.cache_memory import MAX_MOMENTS, Heard, MemoryCache
+from knight_tw.cache.links import Breaker, Links, RedisAway, within
+from knight_tw.cache.memory import MAX_MOMENTS, Heard, MemoryCache
 
 T = TypeVar("T")
 
@@ -35,9 +29,6 @@ CHANGES = "changes"
 
 PURGE = "purge"
 """Kind that is heard after a gap: changes may have been missed, read everything."""
-
-REPLY_TIMEOUT = 5
-"""Seconds after which a connection that does not answer is taken for dead."""
 
 PING_SECONDS = 20.0
 """How often a listening connection is asked whether it is alive."""
@@ -68,131 +59,6 @@ return number
 """
 
 
-@frozen
-class Address:
-    """Where a Redis is, as its connection string says it."""
-
-    host: str
-    port: int
-    path: str
-    database: int
-    username: str | None
-    password: str | None
-    tls: bool
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """The address of `redis://user:password@host:6379/0`; `rediss:` means TLS,
-        `unix:///path?db=0` a socket.
-
-        Raises:
-            ValueError: it is none. The message does not repeat the password.
-        """
-        parts = urlsplit(text.strip())
-        if parts.scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("must begin with redis://, rediss:// or unix://")
-        is_path = parts.scheme == "unix"
-        number = parts.query.partition("db=")[2] if is_path else parts.path.strip("/")
-        if number and not number.isdecimal():
-            raise ValueError("the database must be a number")
-        if not (parts.path if is_path else parts.hostname):
-            raise ValueError("names no host")
-        return cls(
-            host=parts.hostname or "",
-            port=parts.port or 6379,
-            path=parts.path if is_path else "",
-            database=int(number or 0),
-            username=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
-            tls=parts.scheme == "rediss",
-        )
-
-    def endpoint(self, reactor: Any, timeout: float) -> IStreamClientEndpoint:
-        """How to connect to it."""
-        if self.path:
-            return UNIXClientEndpoint(reactor, self.path, timeout)
-        plain = HostnameEndpoint(reactor, self.host, self.port, timeout)
-        if not self.tls:
-            return plain
-        return wrapClientTLS(optionsForClientTLS(self.host), plain)
-
-
-class RedisAway(Exception):
-    """There is no answer from Redis, or none in time."""
-
-
-@define(eq=False)
-class Breaker:
-    """Leaves something alone that failed: for half a second, then twice as long at
-    each further failure, up to 10 seconds."""
-
-    _clock: IReactorTime
-    _first: float = 0.5
-    _most: float = 10.0
-    _pause: float = field(default=0.0, init=False)
-    _until: float = field(default=0.0, init=False)
-
-    @property
-    def closed(self) -> bool:
-        """True while nothing is wrong."""
-        return not self._pause
-
-    def ask(self) -> bool:
-        """May it be asked now? In a pause nobody may, after it one at a time."""
-        if self.closed:
-            return True
-        now = self._clock.seconds()
-        if now < self._until:
-            return False
-        self._until = now + self._pause
-        return True
-
-    def failed(self) -> bool:
-        """It did not answer; True when it had been well before."""
-        was_closed = self.closed
-        now = self._clock.seconds()
-        if was_closed or now >= self._until - self._pause:
-            self._pause = min(max(self._pause * 2, self._first), self._most)
-            self._until = now + self._pause
-        return was_closed
-
-    def succeeded(self) -> bool:
-        """It answered; True when it had been away before."""
-        was_closed = self.closed
-        self._pause = 0.0
-        return not was_closed
-
-
-class _Subscriber(txredisapi.SubscriberProtocol):  # type: ignore[misc]
-    """A connection that listens; what it hears goes to its factory."""
-
-    def messageReceived(self, pattern: Any, channel: str, message: str) -> None:
-        self.factory.heard(channel, message)
-
-
-class _Listeners(txredisapi.SubscriberFactory):  # type: ignore[misc]
-    """Keeps one listening connection; `ready(connection)` is called for each."""
-
-    protocol = _Subscriber
-
-    def __init__(
-        self,
-        address: Address,
-        heard: Callable[[str, str], None],
-        ready: Callable[[Any], None],
-    ) -> None:
-        super().__init__(isLazy=True)
-        self.username, self.password = address.username, address.password
-        self.replyTimeout, self.convertNumbers = REPLY_TIMEOUT, False
-        self.heard, self.ready = heard, ready
-        self.deferred.addErrback(lambda failure: None)
-
-    def addConnection(self, connection: Any) -> None:
-        super().addConnection(connection)
-        if connection in self.pool:
-            self.ready(connection)
-
-
 class _Message(msgspec.Struct):
     """What processes tell each other; `origin` is the one that said it."""
 
@@ -206,22 +72,20 @@ class RedisCache:
     """The shared cache. Methods answer at once while Redis is away, else a Deferred.
 
     Args:
-        address: Where Redis is.
+        links: Opens connections.
         memory: Answers while Redis does not.
         origin: A name of this process, unlike that of any other.
         prefix: Option-like text before every key (`REDIS_KEY_PREFIX`).
         timeout: Seconds that a question may take (`REDIS_TIMEOUT_MS`).
     """
 
-    _address: Address
+    _links: Links
     _memory: MemoryCache
-    _reactor: Any
     _clock: IReactorTime
     _origin: str
     _prefix: str = ""
     _timeout: float = 0.05
-    _pool_size: int = 10
-    _log: Logger = Logger()
+    _log: Logger = field(factory=Logger)
     _breaker: Breaker = field(init=False)
     _pool: Any = field(init=False)
     _listeners: Any = field(default=None, init=False)
@@ -238,7 +102,7 @@ class RedisCache:
 
     def __attrs_post_init__(self) -> None:
         self._breaker = Breaker(self._clock)
-        self._pool = self._connect()
+        self._pool = self._links.pool()
         self._pings = LoopingCall(self._ping)
         self._pings.clock = self._clock
 
@@ -290,7 +154,7 @@ class RedisCache:
             lambda: self._memory.count(key, window, now),
         )
 
-    def record(self, key: str, window: float, now: float) -> None | Deferred[None]:
+    def record(self, key: str, window: float, now: float) -> Deferred[None] | None:
         """As `MemoryCache.record`."""
         self._members += 1
         member = f"{now:.6f}:{self._origin}:{self._members}"
@@ -300,7 +164,7 @@ class RedisCache:
             lambda: self._memory.record(key, window, now),
         )
 
-    def get(self, key: str) -> str | None | Deferred[str | None]:
+    def get(self, key: str) -> str | Deferred[str | None] | None:
         """The text stored under a key, or None."""
         return self._ask(
             lambda c: c.get(self._name(key)),
@@ -308,7 +172,7 @@ class RedisCache:
             lambda: self._memory.get(key),
         )
 
-    def set(self, key: str, value: str, ttl: float) -> None | Deferred[None]:
+    def set(self, key: str, value: str, ttl: float) -> Deferred[None] | None:
         """Stores a text for `ttl` seconds."""
         life = max(int(ttl * 1000), 1)
         return self._ask(
@@ -317,7 +181,7 @@ class RedisCache:
             lambda: self._memory.set(key, value, ttl),
         )
 
-    def delete(self, key: str) -> None | Deferred[None]:
+    def delete(self, key: str) -> Deferred[None] | None:
         """Forgets a key, here and there."""
         self._memory.delete(key)
         return self._ask(
@@ -367,8 +231,7 @@ class RedisCache:
         name = self._name(channel)
         self._heard.setdefault(name, []).append(heard)
         if self._listeners is None:
-            self._listeners = _Listeners(self._address, self._told, self._connected)
-            self._listeners.startConnecting(self._endpoint())
+            self._listeners = self._links.listeners(self._told, self._connected)
             self._pings.start(PING_SECONDS, now=False)
         elif self._listening is not None:
             self._spawn(self._subscribe(self._listening, [name]))
@@ -384,33 +247,13 @@ class RedisCache:
     def _name(self, key: str) -> str:
         return f"{self._prefix}knight:{key}"
 
-    def _endpoint(self) -> IStreamClientEndpoint:
-        return self._address.endpoint(self._reactor, REPLY_TIMEOUT)
-
-    def _connect(self) -> Any:
-        """A pool that keeps connecting."""
-        address = self._address
-        pool = txredisapi.RedisFactory(
-            "knight",
-            address.database or None,
-            self._pool_size,
-            isLazy=True,
-            password=address.password,
-            username=address.username,
-            replyTimeout=REPLY_TIMEOUT,
-            convertNumbers=False,
-        )
-        pool.deferred.addErrback(lambda failure: None)
-        pool.startConnecting(self._endpoint())
-        return pool
-
     def _connection(self) -> Any:
         """An open connection in turn, or None. A pool that gave up (a refused password)
         is replaced."""
         pool = self._pool
         if not pool.pool:
             if pool.stopped and not self._closed:
-                self._pool = self._connect()
+                self._pool = self._links.pool()
             return None
         self._turn += 1
         return pool.pool[self._turn % len(pool.pool)]
@@ -454,7 +297,7 @@ class RedisCache:
         otherwise: Callable[[], T],
     ) -> T:
         try:
-            reply = await _within(question(connection), self._timeout, self._clock)
+            reply = await within(question(connection), self._timeout, self._clock)
             value = read(reply)
         except (RedisAway, txredisapi.RedisError, ValueError, TypeError) as error:
             self._away(error)
@@ -496,23 +339,6 @@ class RedisCache:
         Deferred.fromCoroutine(work).addErrback(
             lambda failure: self._log.failure("redis subscription failed", failure)
         )
-
-
-def _within(answer: Deferred[T], seconds: float, clock: IReactorTime) -> Deferred[T]:
-    """The answer, or `RedisAway` after some seconds. The question itself goes on: only
-    so does txredisapi notice a connection that never answers."""
-    timer = clock.callLater(
-        seconds, lambda: outer.errback(RedisAway("no answer in time"))
-    )
-    outer: Deferred[T] = Deferred(lambda _: timer.cancel())
-
-    def over(result: Any) -> None:
-        if timer.active():
-            timer.cancel()
-            outer.callback(result)
-
-    answer.addBoth(over)
-    return outer
 
 
 def _wait(first: Any, window: float, now: float) -> float:
