@@ -30,7 +30,7 @@ from knight_tw.jobs import Jobs
 from knight_tw.ledger import Ledger
 from knight_tw.log_cleanup import LogCleanup
 from knight_tw.options import Options
-from knight_tw.protocols.web_reply import RelayResource
+from knight_tw.web.relay_resource import RelayResource
 from knight_tw.relay.inflating import InThread
 from knight_tw.relaying import Relaying
 from knight_tw.settings import Settings
@@ -192,9 +192,10 @@ class _Parts:
         settings, clock = self.settings, self.reactor
         front = Front(start, self.options, clock, self.version, clock.seconds())
         body_limit = settings.max_request_body_mb * KILOBYTE * KILOBYTE
+        proxies = Proxies.of(settings.trusted_proxies)
         root = Root(
             api=api_routes(surfaces),
-            relay=RelayResource(self.relaying.surface, body_limit),
+            relay=RelayResource(self.relaying.surface, body_limit, proxies.client),
             is_relay=routes.claimed,
             front=front.answer,
             limits=limits,
@@ -206,7 +207,7 @@ class _Parts:
             root,
             clock=clock,
             ids=self.relaying.ids,
-            proxies=Proxies.of(settings.trusted_proxies),
+            proxies=proxies,
             limits=BodyLimits(
                 settings.anonymous_request_body_limit_kb * KILOBYTE,
                 body_limit,

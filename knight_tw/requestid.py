@@ -19,7 +19,7 @@ current: ContextVar[str] = ContextVar("request_id", default="")
 class RequestIds:
     """Makes ids; the text of a second is made once."""
 
-    _random: random.Random = field(factory=random.SystemRandom)
+    _random: random.Random = field(factory=random.Random)
     _second: int = 0
     _text: str = ""
 
@@ -30,5 +30,5 @@ class RequestIds:
             self._second = second
             self._text = time.strftime("%Y%m%d%H%M%S", time.gmtime(second))
         fraction = int((now - second) * 1e9)
-        tail = "".join(self._random.choices(ALPHABET, k=8))
+        tail = "".join(self._random.choices(ALPHABET, k=8))  # an id, no secret
         return f"{self._text}{fraction:09d}{tail}"

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import secrets as chance
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
+from sqlalchemy import Table
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.endpoints import serverFromString
@@ -38,8 +40,9 @@ from knight_tw.secrets import session_secret
 from knight_tw.settings import Settings
 from knight_tw.snapshots import Snapshots
 from knight_tw.startup import CannotStart
-from knight_tw.storage import changes, completion, meta, tokens
+from knight_tw.storage import changes, meta, schema, steps, tokens
 from knight_tw.storage.database import Database, open_database
+from knight_tw.storage.dsn import DsnError
 from knight_tw.upstream import Timeouts, Upstream
 from knight_tw.web.addresses import Proxies
 
@@ -143,35 +146,49 @@ class Knight(Service):
         return partial(deferToThreadPool, self._reactor, pool)
 
     async def _databases(self) -> tuple[Database, Database | None]:
-        db = await self._database(self._settings.sql_dsn)
-        if not self._settings.log_sql_dsn:
-            return db, None
-        return db, await self._database(self._settings.log_sql_dsn)
-
-    async def _database(self, dsn: str) -> Database:
+        """The main database, and the one for logs where there is one; both complete."""
         settings = self._settings
-        db = open_database(
-            dsn,
-            reactor=self._reactor,
-            sqlite_path=settings.sqlite_path,
-            data_dir=settings.data_dir,
-            pool_size=settings.sql_max_open_conns,
-            idle=settings.sql_max_idle_conns,
-            lifetime=settings.sql_max_lifetime,
-            slow_ms=settings.sql_slow_threshold_ms,
-        )
-        self._undo(db.close)
+        db = self._database(settings.sql_dsn)
         if settings.node_type == "slave":
             await db.run(meta.require_version)
         else:
-            await db.run(completion.ensure)
+            await self._complete(db, None)
+            await db.run(steps.run_missing, int(self._reactor.seconds()))
+        if not settings.log_sql_dsn:
+            return db, None
+        logs = self._database(settings.log_sql_dsn)
+        await self._complete(logs, schema.LOG_TABLES)
+        return db, logs
+
+    async def _complete(self, db: Database, tables: Sequence[Table] | None) -> None:
+        try:
+            await db.run(schema.ensure, tables)
+        except schema.SchemaRefused as refused:
+            raise CannotStart(str(refused)) from None
+
+    def _database(self, address: str) -> Database:
+        settings = self._settings
+        try:
+            db = open_database(
+                address,
+                reactor=self._reactor,
+                sqlite_path=settings.sqlite_path,
+                data_dir=settings.data_dir,
+                pool_size=settings.sql_max_open_conns,
+                idle=settings.sql_max_idle_conns,
+                lifetime=settings.sql_max_lifetime,
+                slow_ms=settings.sql_slow_threshold_ms,
+            )
+        except DsnError as error:
+            raise CannotStart(str(error)) from None
+        self._undo(db.close)
         self._log.info(
             "database: {dialect} {where}", dialect=db.dialect, where=db.location
         )
         return db
 
     async def _cache(self) -> Cache:
-        """Redis, or memory without one; a Redis that is away does not stop the start."""
+        """Redis, or memory without one; a Redis that is away does not stop us."""
         settings = self._settings
         try:
             cache = open_cache(

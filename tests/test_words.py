@@ -20,7 +20,9 @@ class Hits(SynchronousTestCase):
 
     def test_case_is_ignored(self) -> None:
         """A word is found in any case."""
-        self.assertEqual(WORDS.hits("our SECRET plan 机密 secret plan"), list(WORDS.words))
+        self.assertEqual(
+            WORDS.hits("our SECRET plan 机密 secret plan"), list(WORDS.words)
+        )
 
     def test_nothing_found(self) -> None:
         """An innocent text has no hits."""

@@ -156,5 +156,3 @@ def every_type() -> list[dict[str, Any]]:
 def default_addresses() -> dict[str, str]:
     """Channel type to its usual address, of those that have one."""
     return {str(one.id): one.base_url for one in IDENTITIES if one.base_url}
-
-

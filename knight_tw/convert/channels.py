@@ -29,9 +29,7 @@ NEW_API: Final = 60
 STRICT = frozenset({OPENAI, AZURE})
 """Channels that speak OpenAI's own API and refuse what it does not name."""
 
-_REASONING = frozenset(
-    {DEEPSEEK, MOONSHOT, ZHIPU, ZHIPU_V4, ALI, MINIMAX, OPENROUTER}
-)
+_REASONING = frozenset({DEEPSEEK, MOONSHOT, ZHIPU, ZHIPU_V4, ALI, MINIMAX, OPENROUTER})
 """Channels that take `reasoning_content` back."""
 
 _CACHING = frozenset({OPENROUTER, ALI, SUB2API, NEW_API})

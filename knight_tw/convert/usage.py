@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from knight_tw.records import Usage
+from knight_tw.wire.claude_usage import FIVE_MINUTES, ONE_HOUR, cache_writes
 from knight_tw.wire.usage import SERVER_TOOLS, count, read_usage
 
 XUsage = dict[str, Any]
@@ -31,7 +32,7 @@ _IN_GEMINI = {
     "audio_tokens": "AUDIO",
     "video_tokens": "VIDEO",
 }
-_SPLIT = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+_SPLIT = (FIVE_MINUTES, ONE_HOUR)
 
 
 def to_record(usage: Any) -> Usage | None:
@@ -43,9 +44,10 @@ def from_claude(usage: Any) -> XUsage:
     """The middle form of a Claude `usage` object."""
     obj = _object(usage)
     cached = _reported(obj, "cache_read_input_tokens")
-    write, split = _claude_write(obj)
-    prompt = count(obj.get("input_tokens")) + (cached or 0) + (write or 0)
-    into = _known(cached_tokens=cached, cache_write_tokens=write)
+    write, split = cache_writes(obj)
+    prompt = count(obj.get("input_tokens")) + (cached or 0) + write
+    written = write if write or "cache_creation_input_tokens" in obj else None
+    into = _known(cached_tokens=cached, cache_write_tokens=written)
     if split and write:
         into["cache_creation"] = split
     thinking = _reported(_object(obj.get("output_tokens_details")), "thinking_tokens")
@@ -53,19 +55,6 @@ def from_claude(usage: Any) -> XUsage:
     x = _x_usage(prompt, completion, into, _known(reasoning_tokens=thinking))
     tools = _server_tools(obj.get("server_tool_use"))
     return {**x, "server_tool_use": tools} if tools else x
-
-
-def _claude_write(obj: Mapping[str, Any]) -> tuple[int | None, dict[str, int]]:
-    """Cache creation: all of it, and how much of it lasts 5 minutes and an hour."""
-    write = _reported(obj, "cache_creation_input_tokens")
-    creation = obj.get("cache_creation")
-    if not isinstance(creation, Mapping):
-        return write, {}
-    split = {name: count(creation.get(name)) for name in _SPLIT}
-    total = sum(split.values())
-    write = max(write or 0, total)
-    split[_SPLIT[0]] += write - total
-    return write, split
 
 
 def to_claude(usage: Any) -> dict[str, Any]:
@@ -100,17 +89,8 @@ def _x_write(into: Mapping[str, Any]) -> int:
 def _x_split(into: Mapping[str, Any], write: int) -> dict[str, int]:
     """How long the written cache lasts; what is not known lasts 5 minutes."""
     creation = _object(into.get("cache_creation"))
-    hour = count(creation.get(_SPLIT[1]))
-    return {_SPLIT[0]: write - hour, _SPLIT[1]: hour}
-
-
-def merged_claude(start: Mapping[str, Any], delta: Any) -> dict[str, Any]:
-    """The usage of a Claude stream so far: of each field the last that is not zero."""
-    merged = dict(start)
-    for name, value in _object(delta).items():
-        if value or name not in merged:
-            merged[name] = value
-    return merged
+    hour = count(creation.get(ONE_HOUR))
+    return {FIVE_MINUTES: write - hour, ONE_HOUR: hour}
 
 
 def from_gemini(metadata: Any) -> XUsage:

@@ -68,7 +68,9 @@ class Message:
         Raises:
             InvalidRequest: the head is malformed, too long, or ambiguous.
         """
-        piece = _up_to_end(self._tail, data)
+        # Nearly always the whole head comes at once.
+        found = -1 if self._tail else data.find(_END)
+        piece = data[: found + 4] if found >= 0 else _up_to_end(self._tail, data)
         try:
             self._parser.feed_data(piece)
         except HttpParserUpgrade:
@@ -146,7 +148,9 @@ class Message:
                 self._code(value)
         if hosts > 1 or (self.http11 and not hosts) or b"#" in self._url:
             raise malformed("no valid host and target")
-        target = _origin_form(self._url.decode("latin-1"))
+        target = self._url.decode("latin-1")
+        if not target.startswith("/"):
+            target = _origin_form(target)
         self.path, _, self.query = target.partition("?")
         self.complete = not self._left
         # What llhttp still finds are trailers, which nobody reads.
@@ -211,8 +215,6 @@ def _up_to_end(tail: bytes, data: bytes) -> bytes:
 
 def _origin_form(target: str) -> str:
     """Path and query of a request target; scheme and host of the absolute form go."""
-    if target.startswith("/"):
-        return target
     _, _, after = target.partition("://")
     return f"/{after.partition('/')[2]}" if after else target
 

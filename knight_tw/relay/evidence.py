@@ -21,17 +21,20 @@ UNBILLED = "the upstream gave no billing information"
 async def settle(tab: Tab, usage: Usage | None, produced: Produced) -> Usage:
     """Charge a finished or broken-off answer once; the usage it was charged by.
 
+    When it returns, the charge is where a killed process does not take it along.
     `usage` of an answer that broke off may know the prompt but not the completion.
     """
     if usage is not None and (usage.completion or not produced.characters):
-        tab.settle(usage, PROVIDER)
-        return usage
-    if not produced.characters and usage is None and not tab.input_only:
-        tab.settle(Usage(), COUNTED, UNBILLED)
-        return Usage()
-    counted = await _counted(tab, usage or Usage(), produced)
-    tab.settle(counted, COUNTED)
-    return counted
+        charged, evidence, content = usage, PROVIDER, ""
+    elif not produced.characters and usage is None and not tab.input_only:
+        charged, evidence, content = Usage(), COUNTED, UNBILLED
+    else:
+        charged = await _counted(tab, usage or Usage(), produced)
+        evidence, content = COUNTED, ""
+    tab.settle(charged, evidence, content)
+    if tab.synced is not None:
+        await tab.synced
+    return charged
 
 
 async def _counted(tab: Tab, usage: Usage, produced: Produced) -> Usage:

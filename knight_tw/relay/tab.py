@@ -46,6 +46,8 @@ class Tab:
     Attributes:
         group: The group whose ratio the price has.
         detached: Somebody else will close the tab after the call's end.
+        synced: What must fire before the answer's last byte leaves (only with
+            JOURNAL_FSYNC=always).
     """
 
     _ledger: Ledger
@@ -57,6 +59,7 @@ class Tab:
     _clock: IReactorTime
     closed: bool = False
     detached: bool = False
+    synced: Deferred[None] | None = None
     _hold: Hold | None = None
     _estimate: int | None = None
     _ratios: Mapping[str, Decimal] = field(factory=dict)
@@ -121,6 +124,7 @@ class Tab:
         attempt = self._call.attempt
         channel = attempt.channel.id if attempt else 0
         self._ledger.settle(self._hold, amount, row, channel, evidence)
+        self.synced = self._ledger.barrier()
 
     def release(self) -> None:
         """Nothing is charged."""

@@ -170,7 +170,9 @@ class Lane:
             raise DatabaseAway(
                 "the database is not available",
                 retry_after=AWAY_SECONDS,
-                detail="too many calls wait for the database" if crowded else "",
+                detail="too many calls wait for the database"
+                if crowded
+                else "it could not be reached a moment ago",
             )
 
     def _away(self, failed: _Failed) -> DatabaseAway:

@@ -105,6 +105,12 @@ class Disabling(Case):
         self.assertEqual(self.info(made)["multi_key_disabled_time"], {"1": NOW})
         self.assertEqual(self.gateway.channel(made)["status"], 1)
 
+    def test_a_key_disabled_by_hand(self) -> None:
+        """A call that was under way does not make it come back by itself."""
+        made = self.many(multi_key_status_list={"1": 2})
+        self.assertFalse(self.failed(made, key=1))
+        self.assertEqual(self.info(made)["multi_key_status_list"], {"1": 2})
+
     def test_the_last_key(self) -> None:
         """Without a key the channel goes too."""
         made = self.many(multi_key_status_list={"0": 2})
@@ -173,6 +179,14 @@ class Testing(Case):
         self.gateway.probe.errors["bad"] = BAD_KEY
         self.assertEqual(self.test(made, judge=False).changed, "")
         self.assertEqual(self.test(made).changed, "disabled")
+
+    def test_fatal_on_a_channel_that_is_off(self) -> None:
+        """A test of a channel that is out of service leaves its keys alone."""
+        made = self.many()
+        self.gateway.execute(sa.update(schema.channels).values(status=2))
+        self.gateway.probe.errors["many"] = BAD_KEY
+        self.assertEqual(self.test(made).changed, "")
+        self.assertNotIn("multi_key_status_list", self.info(made))
 
     def test_too_slow(self) -> None:
         """An answer later than the threshold is fatal."""

@@ -137,12 +137,15 @@ class Shaky:
 
     inner: Database
     away: bool = False
+    read_only: bool = False
     lose_commits: int = 0
     transactions: int = 0
 
     async def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """As `Database.run`, when it is there."""
         self._check()
+        if self.read_only:
+            raise DatabaseAway("away", detail="read-only")
         self.transactions += 1
         result = await self.inner.run(work, *args, **kwargs)
         if self.lose_commits:

@@ -33,7 +33,12 @@ class Table(SynchronousTestCase):
             ("/v1/models", "models", "", Dialect.CHAT),
             ("/v1/models/org/model-1", "model", "org/model-1", Dialect.CHAT),
             ("/v1beta/models", "models", "", Dialect.GEMINI),
-            ("/v1beta/models/gemini-2.5-pro", "model", "gemini-2.5-pro", Dialect.GEMINI),
+            (
+                "/v1beta/models/gemini-2.5-pro",
+                "model",
+                "gemini-2.5-pro",
+                Dialect.GEMINI,
+            ),
             ("/v1beta/openai/models", "models", "", Dialect.CHAT),
         ):
             route = routes.find(path)[0]

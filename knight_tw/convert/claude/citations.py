@@ -114,7 +114,8 @@ def _spans(text: str, annotations: Any) -> dict[tuple[int, int], list[Any]]:
         if cited is None:
             continue
         start, end = cited.get("start_index"), cited.get("end_index")
-        if isinstance(start, int) and isinstance(end, int):
-            if 0 <= start < end <= len(text):
-                spans.setdefault((start, end), []).append(cited)
+        if not (isinstance(start, int) and isinstance(end, int)):
+            continue
+        if 0 <= start < end <= len(text):
+            spans.setdefault((start, end), []).append(cited)
     return spans

@@ -94,14 +94,14 @@ def _add_reasoning(x: Body, body: Mapping[str, Any]) -> None:
         raise InvalidRequest(f"{where} is not known: {level!r}"[:200], param=where)
     kind = thinking.get("type")
     reasoning: dict[str, Any] = {}
-    budget = thinking.get("budget_tokens")
+    budget = _whole(thinking.get("budget_tokens"))
     if kind == "disabled":
         level = "none"
     elif kind == "between_tools" and level is None:
         level = "low"
-    elif kind == "enabled" and level is None and _is_count(budget):
-        level = effort.from_budget(int(budget))
-        reasoning["max_tokens"] = int(budget)
+    elif kind == "enabled" and level is None and budget is not None:
+        level = effort.from_budget(budget)
+        reasoning["max_tokens"] = budget
     elif kind in ("enabled", "adaptive") and level is None:
         reasoning["enabled"] = True
     if thinking.get("display") == "omitted":
@@ -112,8 +112,10 @@ def _add_reasoning(x: Body, body: Mapping[str, Any]) -> None:
         x["reasoning"] = reasoning
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value)
 
 
 def _add_format(x: Body, body: Mapping[str, Any]) -> None:

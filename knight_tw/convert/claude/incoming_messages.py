@@ -8,7 +8,7 @@ follows, are left out and reported.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -67,9 +67,7 @@ def from_messages(messages: Sequence[Message], context: Context) -> list[Message
     return found
 
 
-def _user(
-    blocks: Sequence[Block], param: str, context: Context
-) -> Iterator[Message]:
+def _user(blocks: Sequence[Block], param: str, context: Context) -> Iterator[Message]:
     """The results of tools in a user turn, then what else is in it."""
     parts: list[x_parts.Part] = []
     for index, block in enumerate(blocks):

@@ -8,7 +8,7 @@ options are compared with the part from `claude-` on, dots written as dashes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from knight_tw.convert.context import Context
 from knight_tw.option_groups import ADAPTIVE_MODELS, NO_SAMPLING_MODELS
@@ -54,8 +54,15 @@ def takes_structure(context: Context) -> bool:
     return not _is_one(context, (*UNSTRUCTURED, *named))
 
 
-def default_max_tokens(context: Context) -> int:
-    """The limit of an answer when the client names none; Claude requires one."""
+def max_tokens(request: Mapping[str, Any], context: Context) -> int:
+    """The limit of an answer: what the request says, else the default.
+
+    Claude requires one. Both forms of a request can be asked.
+    """
+    for name in ("max_completion_tokens", "max_tokens"):
+        limit = request.get(name)
+        if isinstance(limit, int | float) and limit >= 1:
+            return int(limit)
     table = context.options.get("claude.default_max_tokens")
     if isinstance(table, Mapping):
         for name in (context.model, "default"):

@@ -44,7 +44,7 @@ def request_from_x(x: Mapping[str, Any], context: Context) -> Body:
         UnsupportedParameter: a field that changes the meaning has no equivalent.
     """
     _refuse(x)
-    body: Body = {"model": context.model, "max_tokens": _limit(x, context)}
+    body: Body = {"model": context.model, "max_tokens": models.max_tokens(x, context)}
     messages = x_parts.read_objects(x.get("messages"), "messages")
     system, turns = to_messages(messages, context)
     body["messages"] = turns
@@ -71,14 +71,6 @@ def _refuse(x: Mapping[str, Any]) -> None:
     modalities = x.get("modalities")
     if isinstance(modalities, list) and "audio" in modalities:
         raise UnsupportedParameter("Claude does not speak", param="modalities")
-
-
-def _limit(x: Mapping[str, Any], context: Context) -> int:
-    for name in ("max_completion_tokens", "max_tokens"):
-        limit = x.get(name)
-        if isinstance(limit, int | float) and limit >= 1:
-            return int(limit)
-    return models.default_max_tokens(context)
 
 
 def _says_nothing(value: Any) -> bool:
@@ -136,9 +128,9 @@ def _add_sampling(body: Body, x: Mapping[str, Any], context: Context) -> None:
     temperature, top_p, top_k = (_number(x, name) for name in SAMPLING)
     if temperature is not None and takes and not thinks:
         body["temperature"] = min(max(temperature, 0.0), 1.0)
-    if top_p is not None and takes and "temperature" not in body:
-        if not thinks or top_p >= LEAST_TOP_P:
-            body["top_p"] = top_p
+    fits = top_p is not None and (not thinks or top_p >= LEAST_TOP_P)
+    if fits and takes and "temperature" not in body:
+        body["top_p"] = top_p
     if top_k is not None and takes and not thinks:
         body["top_k"] = int(top_k)
     for name in SAMPLING:

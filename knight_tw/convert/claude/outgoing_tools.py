@@ -58,9 +58,7 @@ def _tool(tool: Mapping[str, Any], param: str, context: Context) -> dict[str, An
     if tool.get("type") == "custom" and isinstance(tool.get("custom"), Mapping):
         function = tools.as_function(tool["custom"], context.memory)
     if not isinstance(function, Mapping):
-        raise InvalidRequest(
-            f"{param} must have a function", param=f"{param}.function"
-        )
+        raise InvalidRequest(f"{param} must have a function", param=f"{param}.function")
     name = x_parts.read_text(function, "name", f"{param}.function")
     sent = tools.sent_name(name, context.memory, tools.CLAUDE_LIMIT)
     claude: dict[str, Any] = {"name": sent}

@@ -22,6 +22,7 @@ from knight_tw.channels.upstreams import ChannelClient
 from knight_tw.errors import InvalidKey, InvalidRequest, KnightError, UserDisabled
 from knight_tw.jobs import Jobs
 from knight_tw.log_cleanup import LogCleanup
+from knight_tw.price_sync import PriceSync
 from knight_tw.pricing import PriceBook
 from knight_tw.providers import ALL as PROVIDERS
 from knight_tw.records import DISABLED, Channel, Token, Usage, User
@@ -36,6 +37,7 @@ from knight_tw.storage import (
 from knight_tw.storage import tokens as stored_tokens
 from knight_tw.web.api.audit import Audit
 from knight_tw.web.api.catalogue import Catalogue
+from knight_tw.web.api.channel_bulk import ChannelBulk
 from knight_tw.web.api.channel_gate import ChannelGate
 from knight_tw.web.api.channel_work import ChannelWork
 from knight_tw.web.api.channels import Channels
@@ -46,6 +48,7 @@ from knight_tw.web.api.logs import ChannelNames, Logs
 from knight_tw.web.api.model_updates import ModelUpdatePages
 from knight_tw.web.api.models import ModelNames
 from knight_tw.web.api.pricing import Pricing
+from knight_tw.web.api.ratio_sync import RatioSync
 from knight_tw.web.api.tokens import Tokens
 from knight_tw.web.api.usage import BillingPages, KeyPages
 from tests.web.api.rows import channel_row, log_row, token_row
@@ -110,6 +113,25 @@ class ScriptedUpstream:
         return succeed(_Answer(status, json.dumps(content).encode()))
 
 
+@define
+class ShortMemory:
+    """A cache of texts, in the shape of `cache.MemoryCache`."""
+
+    texts: dict[str, str] = field(factory=dict)
+
+    def get(self, key: str) -> str | None:
+        """A text that is still there."""
+        return self.texts.get(key)
+
+    def set(self, key: str, value: str, ttl: float) -> None:
+        """Keep a text."""
+        self.texts[key] = value
+
+    def delete(self, key: str) -> None:
+        """Forget a text."""
+        self.texts.pop(key, None)
+
+
 @define(eq=False)
 class Management(Gateway):
     """The gateway with our surfaces beside the others; it is its own view."""
@@ -118,6 +140,7 @@ class Management(Gateway):
     upstream: ScriptedUpstream = field(factory=ScriptedUpstream)
     background: Background = field(factory=Background)
     refused_addresses: set[str] = field(factory=set)
+    memory: ShortMemory = field(factory=ShortMemory)
     jobs: Jobs = field(init=False)
     tester: ChannelTester = field(init=False)
     updates: ModelUpdates = field(init=False)
@@ -173,7 +196,18 @@ class Management(Gateway):
             ModelNames(guard, gate, self, PROVIDERS),
             JobPages(guard, db, self.jobs, cleanup, audit),
             LogViews(guard, db, names, clock, limits),
+            RatioSync(guard, db, PriceSync(self.upstream, self.view)),
             ModelUpdatePages(gate, db, self.updates, self.jobs, audit),
+            ChannelBulk(
+                guard,
+                gate,
+                db,
+                clock,
+                self.memory,
+                audit,
+                self.changed,
+                self.check_address,
+            ),
         ]
 
     # collaborators -----------------------------------------------------------
