@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -20,17 +20,21 @@ from knight_tw.accounts.sessions import Sessions, quotas
 from knight_tw.accounts.signing import Signer
 from knight_tw.background import Background
 from knight_tw.cache import Cache
+from knight_tw.channels import balance
 from knight_tw.channels.addresses import AddressCheck
 from knight_tw.channels.balance import Balances
 from knight_tw.channels.discovery import Discovery
+from knight_tw.channels.ollama import Ollama
 from knight_tw.channels.schedule import TestSchedule
 from knight_tw.channels.testing import ChannelTester
+from knight_tw.channels.updates import ModelUpdates
 from knight_tw.channels.upstreams import ChannelClient
-from knight_tw.jobs import Jobs
+from knight_tw.chores import Chore
+from knight_tw.jobs import JobRunning, Jobs
 from knight_tw.ledger import Ledger
 from knight_tw.log_cleanup import LogCleanup
 from knight_tw.options import Options
-from knight_tw.web.relay_resource import RelayResource
+from knight_tw.price_sync import PriceSync
 from knight_tw.relay.inflating import InThread
 from knight_tw.relaying import Relaying
 from knight_tw.settings import Settings
@@ -41,27 +45,36 @@ from knight_tw.web import routes
 from knight_tw.web.addresses import Proxies
 from knight_tw.web.api.audit import Audit
 from knight_tw.web.api.catalogue import Catalogue
+from knight_tw.web.api.channel_bulk import ChannelBulk
 from knight_tw.web.api.channel_gate import ChannelGate
 from knight_tw.web.api.channel_work import ChannelWork
 from knight_tw.web.api.channels import Channels
 from knight_tw.web.api.cookies import Cookies, Origins
 from knight_tw.web.api.data import UsageSums
 from knight_tw.web.api.groups import GroupsApi
+from knight_tw.web.api.jobs import JobPages
+from knight_tw.web.api.log_views import LogViews
 from knight_tw.web.api.logs import ChannelNames, Logs
+from knight_tw.web.api.model_updates import ModelUpdatePages
 from knight_tw.web.api.models import ModelNames
+from knight_tw.web.api.ollama import OllamaPages
 from knight_tw.web.api.options import OptionsApi
+from knight_tw.web.api.prefill import PrefillApi
 from knight_tw.web.api.pricing import Pricing
+from knight_tw.web.api.ratio_sync import RatioSync
 from knight_tw.web.api.self import SelfApi
 from knight_tw.web.api.session import SessionApi
 from knight_tw.web.api.setup import SetupApi
 from knight_tw.web.api.status import StatusApi
 from knight_tw.web.api.tokens import Tokens
+from knight_tw.web.api.uptime import UptimeApi
 from knight_tw.web.api.usage import BillingPages, KeyPages
 from knight_tw.web.api.user_actions import UserActionsApi
 from knight_tw.web.api.users import UsersApi
 from knight_tw.web.api.verification import VerificationApi
 from knight_tw.web.auth import Guard
 from knight_tw.web.front import Front
+from knight_tw.web.relay_resource import RelayResource
 from knight_tw.web.root import Root, api_routes
 from knight_tw.web.site import BodyLimits, GatewaySite
 
@@ -74,11 +87,11 @@ class Management:
 
     Attributes:
         site: The general lane's site.
-        schedule: Starts channel tests when they are due.
+        chores: What the holder of the lease does for the management side.
     """
 
     site: GatewaySite
-    schedule: TestSchedule
+    chores: tuple[Chore, ...]
     _start: FirstStart
     _settings: Settings
 
@@ -94,6 +107,8 @@ class Management:
         *,
         secret: str,
         version: str,
+        holder: str,
+        ready: Callable[[], str],
         db: Database,
         logs: Database,
         cache: Cache,
@@ -111,6 +126,8 @@ class Management:
             reactor,
             secret,
             version,
+            holder,
+            ready,
             db,
             logs,
             cache,
@@ -133,6 +150,8 @@ class _Parts:
     reactor: Any
     secret: str
     version: str
+    holder: str
+    ready: Callable[[], str]
     db: Database
     logs: Database
     cache: Cache
@@ -159,32 +178,80 @@ class _Parts:
 
     def assembled(self) -> Management:
         """The site with all surfaces behind it."""
-        settings, clock = self.settings, self.reactor
+        settings, clock, db = self.settings, self.reactor, self.db
         signer = Signer(self.secret)
         passwords = Passwords(self.in_thread)
-        start = FirstStart(self.db, passwords, clock, self.version)
-        guard = Guard(self.db, signer, clock)
-        limits = Limits(self.cache, clock, windows(settings))
-        audit = Audit(self.ledger.note, clock)
+        start = FirstStart(db, passwords, clock, self.version)
+        sessions = Sessions(db, signer, clock, random.SystemRandom(), quotas(settings))
         client = ChannelClient(self.upstream.send)
-        tester = ChannelTester(
+        discovery = Discovery(client)
+        jobs = Jobs(db, clock, self.background, self.holder)
+        guard = Guard(db, signer, clock)
+        tools = _Tools(
+            guard=guard,
+            gate=ChannelGate(guard, self.snapshots),
+            limits=Limits(self.cache, clock, windows(settings)),
+            audit=Audit(self.ledger.note, clock),
+            client=client,
+            discovery=discovery,
+            jobs=jobs,
+            tester=self._tester(),
+            balances=Balances(db, self.snapshots, clock, client, self.relaying.health),
+            updates=ModelUpdates(db, clock, discovery, self.snapshots.changed),
+            cleanup=LogCleanup(self.logs, jobs),
+        )
+        surfaces = [
+            *self._accounts(tools, signer, passwords, start, sessions),
+            *self._channels(tools),
+            *self._pages(tools),
+        ]
+        site = self._site(surfaces, start, tools.limits)
+        return Management(site, self._chores(tools, sessions), start, settings)
+
+    def _tester(self) -> ChannelTester:
+        return ChannelTester(
             self.db,
             self.snapshots,
-            clock,
+            self.reactor,
             self.relaying.probe,
             self.relaying.health,
             self.ledger.note,
-            settings.polling_interval,
+            self.settings.polling_interval,
         )
-        jobs = Jobs(self.db, clock, self.background, settings.node_name)
-        surfaces = [
-            *self._accounts(signer, passwords, start, guard, limits, audit),
-            *self._channels(guard, limits, audit, client, tester, jobs),
-            *self._pages(guard, limits, audit, jobs),
+
+    def _chores(self, tools: _Tools, sessions: Sessions) -> tuple[Chore, ...]:
+        settings = self.settings
+        schedule = TestSchedule(self.snapshots, tools.tester, tools.jobs, self.reactor)
+
+        async def tidy() -> None:
+            await sessions.tidy(
+                settings.user_session_revoked_retention_days,
+                settings.user_session_hourly_alert_threshold,
+            )
+
+        async def update_balances() -> None:
+            try:
+                await tools.jobs.start(balance.JOB, tools.balances.run)
+            except JobRunning:
+                return
+
+        chores = [
+            Chore("channel tests", 30.0, schedule.tick),
+            Chore("tidy sessions", 3600.0, tidy),
         ]
-        site = self._site(surfaces, start, limits)
-        schedule = TestSchedule(self.snapshots, tester, jobs, clock)
-        return Management(site, schedule, start, settings)
+        if settings.channel_upstream_model_update_task_enabled:
+            minutes = settings.channel_upstream_model_update_task_interval_minutes
+            chores.append(
+                Chore(
+                    "watch model lists",
+                    60.0 * minutes,
+                    lambda: tools.updates.watch(tools.jobs),
+                )
+            )
+        if settings.channel_update_frequency:
+            seconds = 60.0 * settings.channel_update_frequency
+            chores.append(Chore("channel balances", seconds, update_balances))
+        return tuple(chores)
 
     def _site(
         self, surfaces: Sequence[Any], start: FirstStart, limits: Limits
@@ -201,7 +268,7 @@ class _Parts:
             limits=limits,
             options=self.options,
             version=self.version,
-            ready=lambda: "",
+            ready=self.ready,
         )
         return GatewaySite(
             root,
@@ -213,24 +280,25 @@ class _Parts:
                 body_limit,
                 routes.claimed,
             ),
+            timeout=settings.client_idle_timeout,
         )
 
     def _accounts(
         self,
+        tools: _Tools,
         signer: Signer,
         passwords: Passwords,
         start: FirstStart,
-        guard: Guard,
-        limits: Limits,
-        audit: Audit,
+        sessions: Sessions,
     ) -> list[Any]:
         db, options, settings = self.db, self.options, self.settings
         clock, seconds = self.reactor, self.reactor.seconds
+        guard, limits, audit = tools.guard, tools.limits, tools.audit
         changed, told = self.snapshots.changed, self.balances_changed
         dice = random.SystemRandom()
         cookies = Cookies(settings.session_cookie_secure)
-        sessions = Sessions(db, signer, clock, dice, quotas(settings))
         factor = SecondFactor(db, passwords, clock)
+        http: Any = self.upstream.http  # treq's overloads are wider than what we ask
         return [
             SetupApi(start, db.dialect, options, changed),
             StatusApi(
@@ -252,7 +320,7 @@ class _Parts:
                 factor,
                 sessions,
                 signer,
-                Turnstile(options, self.upstream.http),
+                Turnstile(options, http),
                 cookies,
                 Origins(settings.session_cookie_trusted_url, options),
                 audit,
@@ -289,20 +357,14 @@ class _Parts:
                 seconds,
             ),
             GroupsApi(guard, options),
+            PrefillApi(db, guard, audit, seconds),
+            UptimeApi(options, http, clock),
         ]
 
-    def _channels(
-        self,
-        guard: Guard,
-        limits: Limits,
-        audit: Audit,
-        client: ChannelClient,
-        tester: ChannelTester,
-        jobs: Jobs,
-    ) -> list[Any]:
+    def _channels(self, tools: _Tools) -> list[Any]:
         db, view, clock = self.db, self.snapshots, self.reactor
-        gate = ChannelGate(guard, view)
-        balances = Balances(db, view, clock, client, self.relaying.health)
+        guard, gate, audit = tools.guard, tools.gate, tools.audit
+        allowed = AddressCheck(clock, lambda: self.upstream.guard)
         return [
             Channels(
                 guard,
@@ -310,34 +372,58 @@ class _Parts:
                 db,
                 view,
                 clock,
-                limits,
+                tools.limits,
                 audit,
                 view.changed,
-                AddressCheck(clock, lambda: self.upstream.guard),
+                allowed,
             ),
-            ChannelWork(gate, db, tester, Discovery(client), balances, jobs, audit),
-            ModelNames(guard, gate, view, providers.ALL),
-        ]
-
-    def _pages(
-        self, guard: Guard, limits: Limits, audit: Audit, jobs: Jobs
-    ) -> list[Any]:
-        db, logs, view, clock = self.db, self.logs, self.snapshots, self.reactor
-        holder = self.callers.holder
-        return [
-            Tokens(guard, db, view, clock, limits, view.changed),
-            Logs(
-                guard,
-                logs,
-                ChannelNames(db),
-                clock,
-                limits,
-                LogCleanup(logs, jobs),
+            ChannelWork(
+                gate,
+                db,
+                tools.tester,
+                tools.discovery,
+                tools.balances,
+                tools.jobs,
                 audit,
             ),
+            ChannelBulk(
+                guard, gate, db, clock, self.cache, audit, view.changed, allowed
+            ),
+            ModelUpdatePages(gate, db, tools.updates, tools.jobs, audit),
+            ModelNames(guard, gate, view, providers.ALL),
+            OllamaPages(gate, db, Ollama(tools.client), audit),
+        ]
+
+    def _pages(self, tools: _Tools) -> list[Any]:
+        db, logs, view, clock = self.db, self.logs, self.snapshots, self.reactor
+        guard, limits, audit = tools.guard, tools.limits, tools.audit
+        holder, names = self.callers.holder, ChannelNames(db)
+        return [
+            Tokens(guard, db, view, clock, limits, view.changed),
+            Logs(guard, logs, names, clock, limits, tools.cleanup, audit),
+            LogViews(guard, logs, names, clock, limits),
+            JobPages(guard, db, tools.jobs, tools.cleanup, audit),
             UsageSums(guard, db, clock),
             Pricing(guard, db, view, clock),
             Catalogue(guard, db, view, clock, audit),
+            RatioSync(guard, db, PriceSync(self.upstream.send, self.options)),
             KeyPages(holder, db, logs, limits),
             BillingPages(holder, db, view),
         ]
+
+
+@frozen(eq=False, kw_only=True)
+class _Tools:
+    """What several surfaces share."""
+
+    guard: Guard
+    gate: ChannelGate
+    limits: Limits
+    audit: Audit
+    client: ChannelClient
+    discovery: Discovery
+    jobs: Jobs
+    tester: ChannelTester
+    balances: Balances
+    updates: ModelUpdates
+    cleanup: LogCleanup

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets as chance
+import socket
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -74,12 +75,12 @@ class Knight(Service):
 
     def startService(self) -> Deferred[None]:
         """Fires when the gateway serves."""
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]  # bare there
         return Deferred.fromCoroutine(self._start())
 
     def stopService(self) -> Deferred[None]:
         """Fires when everything is flushed and closed."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]  # bare there
         return Deferred.fromCoroutine(self._stop())
 
     async def _start(self) -> None:
@@ -101,6 +102,14 @@ class Knight(Service):
         upstream = self._upstream(snapshots)
         self._undo(upstream.close)
         callers = self._callers(db, snapshots, ledger, background)
+        node = settings.node_name or socket.gethostname()
+        holder = f"{node}/{os.getpid()}/{chance.token_hex(4)}"
+
+        def ready() -> str:
+            if relaying.surface.draining:
+                return "draining"
+            return "journal full" if ledger.full else ""
+
         relaying = Relaying.build(
             settings,
             reactor,
@@ -118,6 +127,8 @@ class Knight(Service):
             reactor,
             secret=secret,
             version=f"v{__version__}",
+            holder=holder,
+            ready=ready,
             db=db,
             logs=logs or db,
             cache=cache,
@@ -130,7 +141,7 @@ class Knight(Service):
             relaying=relaying,
         )
         await management.first_start(self._address())
-        chores = self._chores(db, background, ledger, management)
+        chores = self._chores(db, background, ledger, management, holder)
         chores.start()
         self._undo(chores.stop)
         self._undo(partial(self._drain_background, background))
@@ -227,7 +238,7 @@ class Knight(Service):
             option(Options.integer, "TrustQuota"),
             option(Options.flag, "DataExportEnabled"),
             processes=lambda: 1 if db.dialect == "sqlite" else SHARING,
-            node=settings.node_name,
+            node=settings.node_name or socket.gethostname(),
             fsync=settings.journal_fsync,
             fsync_seconds=settings.journal_fsync_seconds,
             max_bytes=settings.journal_max_mb * MEGABYTE,
@@ -305,6 +316,7 @@ class Knight(Service):
         background: Background,
         ledger: Ledger,
         management: Management,
+        holder: str,
     ) -> Chores:
         clock = self._reactor
 
@@ -314,19 +326,13 @@ class Knight(Service):
         async def release_lost() -> None:
             await ledger.release_lost(int(clock.seconds()))
 
-        holder = f"{self._settings.node_name}/{os.getpid()}/{chance.token_hex(4)}"
-        return Chores(
-            db,
-            clock,
-            background,
-            holder,
-            (
-                Chore("channel tests", 30.0, management.schedule.tick),
-                Chore("prune changes", 600.0, prune),
-                Chore("release lost holds", HOUR, release_lost),
-            ),
-            self._settings.node_type != "slave",
+        ours = (
+            Chore("prune changes", 600.0, prune),
+            Chore("release lost holds", HOUR, release_lost),
         )
+        chores = (*management.chores, *ours)
+        may_lead = self._settings.node_type != "slave"
+        return Chores(db, clock, background, holder, chores, may_lead)
 
     # ports -------------------------------------------------------------------
 
@@ -349,9 +355,11 @@ class Knight(Service):
             ),
             fast=settings.fast_lane,
         )
-        self._undo(partial(self._drain, lanes))
+        self._undo(partial(self._drain, lanes, relaying))
         for text in settings.listen:
-            endpoint = serverFromString(self._reactor, text)
+            endpoint = serverFromString(  # type: ignore[no-untyped-call]  # bare there
+                self._reactor, text
+            )
             self._ports.append(await endpoint.listen(lanes))
         for port in self._ports:
             self._log.info("listening on {where}", where=port.getHost())
@@ -372,8 +380,9 @@ class Knight(Service):
             except Exception:  # noqa: BLE001 - the ledger must be flushed whatever fails
                 self._log.failure("stopping: {what} failed", what=str(stop))
 
-    async def _drain(self, lanes: Lanes) -> None:
+    async def _drain(self, lanes: Lanes, relaying: Relaying) -> None:
         """No new connections; calls in flight may finish, bounded."""
+        relaying.surface.draining = True
         ports, self._ports = self._ports, []
         await gatherResults([_stopped(port) for port in ports])
         drained = lanes.drain()

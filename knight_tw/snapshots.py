@@ -144,7 +144,7 @@ class Snapshots:
 
     async def _read_options(self) -> None:
         rows = await self._db.read(options.load)
-        fresh = Options.from_rows(rows)
+        fresh = Options.from_rows(rows, forced=_forced(self._settings))
         if fresh.rows() == self.options.rows():
             return
         for problem in fresh.problems:
@@ -158,3 +158,15 @@ class Snapshots:
         rows = await self._db.read(channels.load_all)
         self.routes = RoutingTable.build(rows)
         self.channels = {channel.id: channel for channel in rows}
+
+
+def _forced(settings: Settings) -> dict[str, str]:
+    """Options that the environment decides, whatever the table says."""
+    minutes, enabled = settings.channel_test_frequency, settings.channel_test_enabled
+    forced: dict[str, str] = {}
+    if minutes:
+        forced["monitor_setting.auto_test_channel_minutes"] = f"{minutes:g}"
+        forced["monitor_setting.auto_test_channel_enabled"] = "true"
+    if enabled is not None:
+        forced["monitor_setting.auto_test_channel_enabled"] = str(enabled).lower()
+    return forced

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import contextlib
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -233,7 +233,7 @@ class ParsingTests(SynchronousTestCase):
     @given(st.text(alphabet="pc12.+-*/()<>=!&|?:,\"' tierhas[]^%", max_size=30))
     def test_nothing_else_escapes(self, text: str) -> None:
         """Any text is a price, or refused, or fails, and nothing else happens."""
-        with suppress(ExpressionInvalid, ExpressionFailed):
+        with contextlib.suppress(ExpressionInvalid, ExpressionFailed):
             parse(text).evaluate({"p": 1, "c": 1}, REQUEST)
 
 

@@ -265,6 +265,17 @@ class SavingTests(SynchronousTestCase):
         self.assertTrue(NONE.check("AutoGroups", '["a","b"]'))
         self.refuses("AutoGroups", '["a","a"]', '[""]', "[1]", "{}")
 
+    def test_lists_of_objects(self) -> None:
+        """Payment methods are objects whose names are texts."""
+        self.assertTrue(NONE.check("PayMethods", '[{"name":"a","type":"b"}]'))
+        self.refuses("PayMethods", "[1]", '[{"name":1}]', "{}")
+
+    def test_expressions(self) -> None:
+        """Price expressions are tried out before they are saved."""
+        key = "billing_setting.billing_expr"
+        self.assertTrue(NONE.check(key, '{"m":"tier(\\"a\\", p*3)"}'))
+        self.refuses(key, '{"m":"p *"}', '{"m":"p - 5000"}', '{"m":5}')
+
     def test_fetch_lists(self) -> None:
         """Ports, ranges of ports, addresses and networks."""
         ports, nets = "fetch_setting.allowed_ports", "fetch_setting.ip_list"

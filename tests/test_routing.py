@@ -146,6 +146,16 @@ class WeightTests(SynchronousTestCase):
         )
         self.assertEqual(set(drawn), {2, 4})
 
+    def test_zero_at_the_edge(self) -> None:
+        """Not even the lowest chance draws a first channel of weight zero."""
+
+        class Lowest(Random):
+            def random(self) -> float:
+                return 0.0
+
+        tier = routing.Tier.of([channel(1, weight=0), channel(2, weight=1)])
+        self.assertEqual(tier.draw(Lowest()).id, 2)
+
     def test_all_zero(self) -> None:
         """Weights that are all zero give every channel the same chance."""
         drawn = self.draws(channel(1), channel(2))

@@ -33,6 +33,15 @@ class Answer(Protocol):
         """The whole body."""
         ...
 
+    def deliver(self, receiver: Any, idle_timeout: float) -> None:
+        """The body piece by piece: `receiver.chunk(bytes)`, then once
+        `receiver.ended(error or None)`."""
+        ...
+
+    def abort(self) -> None:
+        """The rest is not wanted."""
+        ...
+
 
 class Send(Protocol):
     """`Upstream.send`."""
@@ -73,23 +82,39 @@ class ChannelClient:
             UpstreamRefused: the provider answered with an error.
             UpstreamFailed, UpstreamTimeout: it could not be reached.
         """
-        return await self._ask("GET", channel, url, headers, b"", guarded)
+        answer = await self._ask("GET", channel, url, headers, b"", guarded, SECONDS)
+        return await _body(answer, SECONDS)
 
-    async def post(
-        self, channel: Channel, url: str, headers: Headers, body: Any
+    async def send(
+        self,
+        method: str,
+        channel: Channel,
+        url: str,
+        headers: Headers,
+        content: Any,
+        seconds: float = SECONDS,
     ) -> bytes:
-        """The same for a request with a JSON body."""
-        told = [*headers, ("Content-Type", "application/json")]
-        encoded = msgspec.json.encode(body)
-        return await self._ask("POST", channel, url, told, encoded, False)
+        """The same for a request with a JSON body.
 
-    async def delete(
-        self, channel: Channel, url: str, headers: Headers, body: Any
-    ) -> bytes:
-        """The same for a deletion with a JSON body."""
+        Args:
+            seconds: Until the answer's head, and for its body.
+        """
+        answer = await self.open(method, channel, url, headers, content, seconds)
+        return await _body(answer, seconds)
+
+    async def open(
+        self,
+        method: str,
+        channel: Channel,
+        url: str,
+        headers: Headers,
+        content: Any,
+        seconds: float = SECONDS,
+    ) -> Answer:
+        """The answer to a request with a JSON body, its own body still to be read."""
         told = [*headers, ("Content-Type", "application/json")]
-        encoded = msgspec.json.encode(body)
-        return await self._ask("DELETE", channel, url, told, encoded, False)
+        encoded = msgspec.json.encode(content)
+        return await self._ask(method, channel, url, told, encoded, False, seconds)
 
     async def _ask(
         self,
@@ -99,7 +124,9 @@ class ChannelClient:
         headers: Headers,
         body: bytes,
         guarded: bool,
-    ) -> bytes:
+        seconds: float,
+    ) -> Answer:
+        """A good answer."""
         answer: Answer = await self._send(
             method,
             url,
@@ -107,12 +134,15 @@ class ChannelClient:
             body,
             proxy=str(channel.setting.get("proxy") or ""),
             guarded=guarded or bool(channel.settings.get(GUARDED)),
-            first_byte_timeout=SECONDS,
+            first_byte_timeout=seconds,
         )
-        content = await answer.read(BODY_LIMIT, SECONDS)
         if not 200 <= answer.status < 300:
-            raise envelope.read_failure(answer.status, content)
-        return content
+            raise envelope.read_failure(answer.status, await _body(answer, SECONDS))
+        return answer
+
+
+async def _body(answer: Answer, seconds: float) -> bytes:
+    return await answer.read(BODY_LIMIT, seconds)
 
 
 def decoded(body: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from knight_tw.records import Usage
 from knight_tw.wire.claude_usage import FIVE_MINUTES, ONE_HOUR, cache_writes
-from knight_tw.wire.usage import SERVER_TOOLS, count, read_usage
+from knight_tw.wire.usage import SERVER_TOOLS, count, first_count, read_usage
 
 XUsage = dict[str, Any]
 """A `usage` object of the middle form."""
@@ -32,12 +32,39 @@ _IN_GEMINI = {
     "audio_tokens": "AUDIO",
     "video_tokens": "VIDEO",
 }
+_CACHED_BESIDE = ("prompt_cache_hit_tokens", "cached_tokens")
+"""Where DeepSeek and Moonshot report cached tokens."""
 _SPLIT = (FIVE_MINUTES, ONE_HOUR)
 
 
 def to_record(usage: Any) -> Usage | None:
     """The counts as a value; None when nothing or only zeros are reported."""
     return read_usage(dict(usage)) if isinstance(usage, Mapping) else None
+
+
+def from_chat(usage: Any) -> XUsage:
+    """The middle form of a chat provider's `usage`, whose spelling varies.
+
+    Cached tokens stand in several places; reasoning that the sum shows to be counted
+    beside the completion (xAI) is added to it.
+    """
+    obj = _object(usage)
+    prompt = first_count(obj, "prompt_tokens", "input_tokens") or 0
+    completion = first_count(obj, "completion_tokens", "output_tokens") or 0
+    total = count(obj.get("total_tokens"))
+    given = _object(obj.get("prompt_tokens_details"))
+    into, out = _numbers(given), _numbers(_object(obj.get("completion_tokens_details")))
+    if isinstance(given.get("cache_creation"), Mapping):
+        into["cache_creation"] = given["cache_creation"]
+    beside = (count(obj.get(name)) for name in _CACHED_BESIDE)
+    if not into.get("cached_tokens") and (cached := max(beside)):
+        into["cached_tokens"] = cached
+    reasoning = out.get("reasoning_tokens", 0)
+    if reasoning and total == prompt + completion + reasoning:
+        completion += reasoning
+    x = _x_usage(prompt, completion, into, out, total)
+    tools = _server_tools(obj.get("server_tool_use"))
+    return {**x, "server_tool_use": tools} if tools else x
 
 
 def from_claude(usage: Any) -> XUsage:

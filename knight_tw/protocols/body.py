@@ -16,7 +16,6 @@ from typing import Protocol
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from knight_tw.errors import KnightError
@@ -229,7 +228,7 @@ class Pump:
         done, self._done = self._done, None
         self._answer.abort()
         if done is not None:
-            done.errback(Failure(error))
+            done.errback(error)
 
     # the client's side (a push producer of its transport) --------------------
 

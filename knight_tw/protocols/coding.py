@@ -121,12 +121,13 @@ def _layer(name: str) -> _Layer:
 def _zlib(bits: int) -> _Layer:
     """Gzip members, or one zlib or raw stream; what lies behind it is ignored."""
     stream = zlib.decompressobj(bits)
+    members = bits > zlib.MAX_WBITS
 
     def pieces(data: bytes) -> Iterator[bytes]:
         nonlocal stream
         while data or not stream.eof:
             if stream.eof:
-                if not data.startswith(_GZIP_MAGIC):
+                if not members or not data or not _GZIP_MAGIC.startswith(data[:2]):
                     return
                 stream = zlib.decompressobj(bits)
             piece = stream.decompress(data, _PIECE)

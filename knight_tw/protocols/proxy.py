@@ -131,9 +131,11 @@ def _is_direct(entry: str, host: str, address: Any, port: int) -> bool:
     if entry == "*":
         return True
     try:
-        return address is not None and address in ipaddress.ip_network(entry, False)
+        network = ipaddress.ip_network(entry, strict=False)
     except ValueError:
         name, colon, wanted = entry.rpartition(":")
+    else:
+        return address is not None and address in network
     if not colon:
         name, wanted = entry, str(port)
     name = name.removeprefix("*").removeprefix(".")

@@ -72,14 +72,21 @@ class _Event(Struct, gc=False):
 class _Response(Struct, gc=False):
     model: Any = None
     status: Any = None
-    output: list[Item] | None = None
+    output: Raw = _NULL
     usage: Any = None
     error: Any = None
 
 
+class _Named(Struct, gc=False):
+    type: Any = None
+    name: Any = None
+
+
 _EVENT = msgspec.json.Decoder(_Event)
-_ITEM = msgspec.json.Decoder(Item)
 _RESPONSE = msgspec.json.Decoder(_Response)
+_NAMED = msgspec.json.Decoder(_Named)
+_ALL_NAMED = msgspec.json.Decoder(list[_Named])
+_ITEMS = msgspec.json.Decoder(list[Item])
 
 
 class ResponsesPass:
@@ -221,12 +228,23 @@ class ResponsesPass:
             raise unreadable(bytes(raw)) from None
         if response.usage:
             self._reported = response.usage
-        if response.output:
-            self._tools = count_tools(response.output, self._search) or self._tools
-            if not self.produced.characters:
-                for item in response.output:
-                    item.add_to(self.produced)
+        self._note_output(response.output)
         return response
+
+    def _note_output(self, output: Raw) -> None:
+        """The whole list of items says how often tools were used, if it is filled.
+
+        It is what was produced when there were no deltas.
+        """
+        try:
+            self._tools = (
+                count_tools(_ALL_NAMED.decode(output), self._search) or self._tools
+            )
+            if not self.produced.characters:
+                for item in _ITEMS.decode(output):
+                    item.add_to(self.produced)
+        except msgspec.DecodeError:
+            return
 
     def _with_response(self, event: Event, changes: dict[str, Any]) -> Event:
         """The event with members of its response replaced, all else as it is."""
@@ -247,7 +265,7 @@ class ResponsesPass:
 
     def _note_item(self, kind: str, raw: Raw) -> None:
         try:
-            item = _ITEM.decode(raw)
+            item = _NAMED.decode(raw)
         except (msgspec.DecodeError, RecursionError):
             return
         if kind == DONE or item.type not in _FRAMES:

@@ -166,6 +166,18 @@ class ReadingTests(BalancesCase):
         self.balances.forget(self.account)
         self.assertIsNone(self.account.owned)
 
+    def test_owned_while_a_flush_runs(self) -> None:
+        """What comes back is the owner's while the writer brings it, and afterwards."""
+        self.learn(0)
+        self.account.coming = 70
+        self.balances.touch(self.account)
+        began = self.turn_over()
+        self.assertEqual(self.account.owned, 70)
+        self.account.coming = 5
+        self.balances.touch(self.account)
+        self.landed(70, began)
+        self.assertEqual((self.account.known, self.account.owned), (70, 75))
+
     def test_what_comes_back_is_not_spendable(self) -> None:
         """Money on its way back is no comfort."""
         self.account.lent, self.account.coming, self.account.coming_soon = 500, 500, 500

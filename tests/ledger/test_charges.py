@@ -195,7 +195,6 @@ class ConservationTests(SynchronousTestCase):
             self.assertGreaterEqual(it.user_left[key], min(0, before))
         for key, row in tokens.items():
             mine = [e for e in entries if e.token == key]
-            # The reference's users without a row charge nothing, whatever the token has.
             back = sum(h.amount for h in holds.values() if h.token_id == key)
             back += sum(e.amount for e in mine if e.kind == REFUND)
             cost = sum(paid[e.seq] for e in mine if e.kind == SETTLE)

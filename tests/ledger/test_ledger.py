@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import sqlalchemy as sa
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from knight_tw.errors import (
     DatabaseAway,
@@ -197,6 +197,17 @@ class HoldTests(LedgerCase):
             (self.books().quota, self.books().charged), (TRUST - 500, 2500)
         )
 
+    def test_hold_under_way_is_no_comfort(self) -> None:
+        """What is being taken in SQL right now is not promised to others in memory."""
+        self.seed(quota=TRUST + 10_000)
+        self.ledger.release(self.hold("a", 1, 1))
+        self.world.main.late = []
+        big = self.ask("big", 1, 9_000, in_sql=True)
+        small = self.ask("small", 1, 2_000)
+        self.world.main.answer()
+        self.assertEqual(self.done(big).place, Place.SQL)
+        self.assertEqual(self.done(small).place, Place.SQL)
+
     def test_money_on_its_way_back_counts(self) -> None:
         """A call right after another is not refused because of its unapplied rest."""
         self.seed(quota=3000)
@@ -220,7 +231,7 @@ class HoldTests(LedgerCase):
         self.assertEqual((self.books().quota, self.books().charged), (0, 1))
 
     def test_full_journal(self) -> None:
-        """A journal at its limit refuses holds, with a time to wait, and no settlement."""
+        """A journal at its limit refuses holds, with a time to wait; it still settles."""
         self.seed()
         ledger = self.ledger = self.started(max_bytes=200)
         hold = self.hold()
@@ -291,6 +302,15 @@ class SettleTests(LedgerCase):
         self.flush()
         self.assertEqual(self.books().charged, 50_000)
         self.assertNotIn("uncollected_quota", self.table("logs")[0]["other"])
+
+    def test_above_a_hold_in_sql(self) -> None:
+        """What is taken above a hold in SQL counts at once."""
+        hold = self.done(self.ask("t", in_sql=True))
+        self.assertEqual(self.ledger.settle(hold, 50_000, row("t")), 50_000)
+        self.assertEqual(self.ledger.user_left(USER), RICH - 50_000)
+        self.flush()
+        self.assertEqual(self.ledger.user_left(USER), RICH - 50_000)
+        self.assertEqual(self.books().quota, RICH - 50_000)
 
     def test_database_has_the_last_word(self) -> None:
         """Money that came meanwhile is taken too, whatever `settle` answered."""
@@ -536,20 +556,12 @@ class AwayTests(LedgerCase):
 
     def test_cancelled_hold(self) -> None:
         """A hold whose caller left meanwhile is given back."""
-        pending: Deferred[None] = Deferred()
-        original = self.world.main.run
-
-        async def slow(work: Any, *args: Any) -> Any:
-            result = await original(work, *args)
-            await pending
-            return result
-
-        self.patch(type(self.world.main), "run", lambda _, *args: slow(*args))
+        self.world.main.late = []
         asked = self.ask("t", in_sql=True)
         assert isinstance(asked, Deferred)
         asked.cancel()
-        self.failureResultOf(asked)
-        self.patch(type(self.world.main), "run", lambda _, *args: original(*args))
+        self.failureResultOf(asked, CancelledError)
+        self.world.main.answer()
         self.flush()
         self.assertEqual((self.books().held, self.books().quota), (0, RICH - 100))
 
@@ -569,7 +581,7 @@ class LostMachineTests(LedgerCase):
     """`release_lost`."""
 
     def test_day_old_holds_come_back(self) -> None:
-        """Holds of a journal silent for a day are released, those of living ones not."""
+        """Holds of a journal silent for a day are released, others not."""
         self.seed(quota=10_000)
         self.hold("alive", 1000, 1000)
         now = NOW + 90_000

@@ -102,7 +102,7 @@ class PostTests(ConnectionCase):
         self.assertEqual((hourly["count"], hourly["token_used"]), (3, 33))
 
     def test_row(self) -> None:
-        """Every column arrives as it was, whatever the engine's marks for parameters."""
+        """Every column arrives as it was, also with marks that engines know."""
         entry = settle(2, 100)
         self.post(batch(0, entry))
         (found,) = self.log()
@@ -186,7 +186,7 @@ class PostTests(ConnectionCase):
         self.assertEqual((found.quota, found.remain, found.held), (1000, 500, 0))
 
     def test_release_of_the_lost(self) -> None:
-        """Only day-old holds of silent journals come back; closed journals are pruned."""
+        """Day-old holds of silent journals come back; closed journals are pruned."""
         self.wish("a", 100)
         later = NOW + holds.LOST_SECONDS + 1
         posting.set_position(self.connection, JOURNAL, 5, NOW + 10)

@@ -55,6 +55,8 @@ class ReplayTests(ReplayCase):
         )
         self.assertEqual(books.calls, ["a", "b"])
         self.assertEqual(len(self.files(".log")), 1)
+        positions = {it["sequence"] for it in self.table("knight_journal")}
+        self.assertEqual(positions, {0, CLOSED})
 
     def test_partly_applied(self) -> None:
         """What the database has already is left alone."""

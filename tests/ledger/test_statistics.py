@@ -34,7 +34,7 @@ class StatisticsTests(LedgerCase):
         return {key: value for key, value in found.items() if value}
 
     def test_usage(self) -> None:
-        """Calls of one kind add up in one row of `knight_usage`, over several flushes."""
+        """Calls of one kind add up in one row, over several flushes."""
         self.charge("a", duration_ms=90)
         self.charge("b", 50, duration_ms=1500, other={"frt": 120, "cache_tokens": 3})
         self.flush()
@@ -80,7 +80,7 @@ class StatisticsTests(LedgerCase):
         self.assertEqual(self.only("knight_usage")["latency_ms"], 7000)
 
     def test_failed_calls(self) -> None:
-        """A failed call counts under its status, without quota, in no channel's minute."""
+        """A failed call counts under its status, without quota or channel's minute."""
         self.ledger.note(row("e", type=5, status=429, quota=0))
         self.ledger.note(row("login", type=7, status=None))
         self.flush()
@@ -125,7 +125,7 @@ class StatisticsTests(LedgerCase):
         self.assertEqual(self.only("knight_channel_minutes")["errors"], 2)
 
     def test_quota_data(self) -> None:
-        """The hourly row of the reference, with the columns of its newest generation."""
+        """The hourly row of the reference, with its newest columns."""
         self.charge("a")
         self.charge("b")
         self.flush()

@@ -12,6 +12,7 @@ from sqlalchemy import exc
 from knight_tw.errors import DatabaseAway
 from knight_tw.ledger import store, writer
 from knight_tw.ledger.posting import Batch, post
+from knight_tw.storage import schema
 from tests.ledger.till import CHANNEL, NOW, TOKEN, USER, LedgerCase, row
 
 
@@ -143,6 +144,37 @@ class MemoryTests(WriterCase):
         self.assertEqual(self.calls(), expected)
         self.assertEqual(self.books().charged, 2700)
 
+    def test_too_many_while_a_flush_runs(self) -> None:
+        """Entries that come during a slow flush are bounded too, and not lost."""
+        self.world.main.away = False
+        self.world.main.late = []
+        self.charge("a")
+        waiting = self.ledger.flushed()
+        for number in range(15):
+            self.charge(f"c{number}")
+        self.assertLessEqual(len(self.ledger._writer._queue), 10)
+        self.world.main.answer()
+        self.done(waiting)
+        self.flush()
+        self.assertEqual(self.calls(), ["first", "a", *(f"c{it}" for it in range(15))])
+
+    def test_slow_flush_fails_in_the_end(self) -> None:
+        """The same when the slow flush does not get through."""
+        self.world.main.away = False
+        self.world.main.late = []
+        self.charge("a")
+        self.world.main.lose_commits = 1
+        waiting = self.ledger.flushed()
+        for number in range(15):
+            self.charge(f"c{number}")
+        self.world.clock.advance(6)
+        self.assertTrue(self.ledger.away)
+        self.world.main.answer()
+        self.failureResultOf(waiting, DatabaseAway)
+        self.flush()
+        self.assertEqual(self.calls(), ["first", "a", *(f"c{it}" for it in range(15))])
+        self.assertFalse(self.ledger.away)
+
     def test_not_on_disk_either(self) -> None:
         """Entries that wait for a full disk are not passed over."""
         self.ledger._journal._write = _refuse
@@ -220,4 +252,4 @@ def _rename(connection: sa.Connection, old: str, new: str) -> None:
 
 
 def _lower(connection: sa.Connection, quota: int) -> None:
-    connection.exec_driver_sql(f"UPDATE users SET quota = {quota}")
+    connection.execute(sa.update(schema.users).values(quota=quota))

@@ -133,13 +133,17 @@ def books(connection: sa.Connection, user: int = USER, token: int = TOKEN) -> Bo
 
 @define(eq=False)
 class Shaky:
-    """A database that may be away, before a transaction or right after its commit."""
+    """A database that may be away, before a transaction or right after its commit.
+
+    With `late` a list, answers wait there until the test fires them.
+    """
 
     inner: Database
     away: bool = False
     read_only: bool = False
     lose_commits: int = 0
     transactions: int = 0
+    late: list[Deferred[None]] | None = None
 
     async def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """As `Database.run`, when it is there."""
@@ -148,6 +152,10 @@ class Shaky:
             raise DatabaseAway("away", detail="read-only")
         self.transactions += 1
         result = await self.inner.run(work, *args, **kwargs)
+        if self.late is not None:
+            waiting: Deferred[None] = Deferred()
+            self.late.append(waiting)
+            await waiting
         if self.lose_commits:
             self.lose_commits -= 1
             raise DatabaseAway("lost", detail="commit")
@@ -157,6 +165,12 @@ class Shaky:
         """As `Database.read`, when it is there."""
         self._check()
         return await self.inner.read(work, *args, **kwargs)
+
+    def answer(self) -> None:
+        """Lets every late answer arrive, and is quick from then on."""
+        late, self.late = self.late or [], None
+        for waiting in late:
+            waiting.callback(None)
 
     def _check(self) -> None:
         if self.away:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from attrs import define, field
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer
-from twisted.internet.task import Clock
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import Certificate, PrivateCertificate
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
@@ -115,13 +124,6 @@ class Producer:
         self.log.append("stop")
 
 
-def producer() -> Any:
-    """A `Producer`, as whoever wants an `IPushProducer` takes it."""
-    made = Producer()
-    assert isinstance(made, Producer) or IPushProducer
-    return made
-
-
 class Line(StringTransport):
     """A connection in memory that notes how it was closed."""
 
@@ -198,3 +200,107 @@ def parted(data: bytes) -> tuple[str, dict[str, str], bytes]:
     first, *lines = head.decode("latin-1").split("\r\n")
     pairs = [line.partition(": ") for line in lines]
     return first, {name.lower(): value for name, _, value in pairs}, body
+
+
+class RawClient(Protocol):
+    """A client on a real socket.
+
+    Attributes:
+        received: Everything that has come.
+        lost: Fires with the reason, an exception, when the connection closes.
+    """
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.lost: Deferred[BaseException | None] = Deferred()
+        self._waiting: list[tuple[Callable[[bytes], bool], Deferred[bytes]]] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        """Collect."""
+        self.received += data
+        self._look()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell."""
+        self.lost.callback(reason.value)
+        for _, waiting in self._waiting:
+            waiting.errback(reason)
+
+    def until(self, good: Callable[[bytes], bool]) -> Deferred[bytes]:
+        """What has been received, once it is `good`."""
+        waiting: Deferred[bytes] = Deferred()
+        self._waiting.append((good, waiting))
+        self._look()
+        return waiting
+
+    def until_holds(self, text: bytes) -> Deferred[bytes]:
+        """What has been received, once it holds `text`."""
+        return self.until(lambda received: text in received)
+
+    def _look(self) -> None:
+        for entry in tuple(self._waiting):
+            if entry[0](self.received):
+                self._waiting.remove(entry)
+                entry[1].callback(self.received)
+
+
+def pause(seconds: float) -> Deferred[None]:
+    """Fires after some seconds."""
+    return deferLater(reactor, seconds, lambda: None)
+
+
+async def eventually(true: Callable[[], object], seconds: float = 5.0) -> None:
+    """Waits until something is true.
+
+    Raises:
+        AssertionError: it never is.
+    """
+    for _ in range(int(seconds / 0.02)):
+        if true():
+            return
+        await pause(0.02)
+    raise AssertionError("it never came true")
+
+
+@cache
+def authority() -> tuple[Certificate, PrivateCertificate]:
+    """A certificate authority, and a server's certificate for `localhost` by it."""
+    now = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    root_name, name = (
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+        for text in ("Test authority", "localhost")
+    )
+
+    def certificate(
+        subject: x509.Name, public: Any, extension: x509.ExtensionType
+    ) -> x509.Certificate:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(root_name)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now[0])
+            .not_valid_after(now[1])
+            .add_extension(extension, critical=False)
+            .sign(root_key, hashes.SHA256())
+        )
+
+    root = certificate(
+        root_name, root_key.public_key(), x509.BasicConstraints(True, None)
+    )
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    leaf = certificate(name, key.public_key(), names)
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    pem = serialization.Encoding.PEM
+    return (
+        Certificate.loadPEM(root.public_bytes(pem)),
+        PrivateCertificate.loadPEM(leaf.public_bytes(pem) + private),
+    )

@@ -135,7 +135,7 @@ class Answers(SynchronousTestCase):
         """Head and body go to the kernel together."""
         writes: list[bytes] = []
         bench = Bench()
-        lane, line = bench.connect()
+        lane, _ = bench.connect()
         lane._write = writes.append
         lane.dataReceived(get())
         bench.surface.last.reply.whole(200, JSON, b"x")
@@ -315,7 +315,7 @@ class Pipelining(SynchronousTestCase):
     def test_one_at_a_time(self) -> None:
         """The second request waits for the first one's answer."""
         bench = Bench()
-        lane, line = bench.connect()
+        lane, _ = bench.connect()
         lane.dataReceived(get("/v1/a") + get("/v1/b"))
         self.assertEqual([one.head.path for one in bench.surface.seen], ["/v1/a"])
         bench.surface.last.reply.whole(200, [], b"")
@@ -343,7 +343,7 @@ class Pipelining(SynchronousTestCase):
     def test_nothing_after_close(self) -> None:
         """Behind a last request nothing is answered."""
         bench = echoing()
-        lane, line = bench.connect()
+        lane, _ = bench.connect()
         lane.dataReceived(get("/v1/a", "Connection: close") + get("/v1/b"))
         self.assertEqual(len(bench.surface.seen), 1)
         lane.dataReceived(get("/v1/c"))
@@ -418,7 +418,7 @@ class Refusals(SynchronousTestCase):
         bench = Bench(limits=Limits(held=100))
         first, _ = bench.connect()
         first.dataReceived(post("/v1/a", b"x" * 80))
-        second, line = bench.connect()
+        second, _ = bench.connect()
         second.dataReceived(post("/v1/b", b"x" * 30))
         refused = bench.surface.last.refused
         self.assertEqual(refused and refused.status, 503)
@@ -615,7 +615,7 @@ class Time(SynchronousTestCase):
 
     def test_a_slow_body(self) -> None:
         """A body that stops coming is refused; one that trickles is not."""
-        lane, line = self.bench.connect()
+        lane, _ = self.bench.connect()
         lane.dataReceived(post("/v1/x", b"x" * 100)[:-100])
         for _ in range(5):
             lane.dataReceived(b"x")

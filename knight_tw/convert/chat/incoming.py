@@ -83,12 +83,13 @@ class _Legacy:
     def read(self, message: Message, param: str) -> Message:
         """The message with tool calls in the place of legacy ones."""
         call = message.get("function_call")
-        if message["role"] == "assistant" and isinstance(call, Mapping):
-            if not message.get("tool_calls"):
-                return self._called(message, call, param)
         if message["role"] == "function":
             return self._answered(message, param)
-        return message
+        if message["role"] != "assistant" or not isinstance(call, Mapping):
+            return message
+        return (
+            message if message.get("tool_calls") else self._called(message, call, param)
+        )
 
     def _called(self, message: Message, call: Mapping[str, Any], param: str) -> Message:
         name = x_parts.read_text(call, "name", f"{param}.function_call")

@@ -108,9 +108,9 @@ def _set_sampling(body: Body, x: Mapping[str, Any], context: Context) -> None:
         return
     refused = ["top_k"]
     model = context.model
-    if channels.reasons(model) and "-chat" not in model:
-        if model.startswith("o") or body.get("reasoning_effort") != "none":
-            refused += ["temperature", "top_p"]
+    thinks = model.startswith("o") or body.get("reasoning_effort") != "none"
+    if thinks and channels.reasons(model) and "-chat" not in model:
+        refused += ["temperature", "top_p"]
     for name in refused:
         if body.pop(name, None) is not None:
             context.drop(name)
@@ -151,12 +151,11 @@ def _set_tools(body: Body, x: Mapping[str, Any], context: Context) -> None:
 
 
 def _tool(tool: Mapping[str, Any], param: str, context: Context) -> dict[str, Any]:
+    function: Any = tool.get("function")
     if tool.get("type") == "custom" and isinstance(tool.get("custom"), Mapping):
         if channels.is_strict(context):
             return {"type": "custom", "custom": tool["custom"]}
         function = tools.as_function(tool["custom"], context.memory)
-    else:
-        function = tool.get("function")
     if not isinstance(function, Mapping):
         where = f"{param}.function"
         raise InvalidRequest(f"{where} must be an object", param=where)
@@ -207,11 +206,10 @@ def _set_format(body: Body, x: Mapping[str, Any], context: Context) -> None:
 
 def _set_origin(body: Body, x: Mapping[str, Any], context: Context) -> None:
     """What OpenAI keeps caches apart by, and usage at the end of streams."""
-    user = x.get("user")
-    if isinstance(user, str) and user and context.memory.client is Dialect.CLAUDE:
-        if channels.is_strict(context) and "prompt_cache_key" not in body:
-            digest = hashlib.sha256(user.encode()).hexdigest()
-            body["prompt_cache_key"] = digest[:32]
+    user, client = x.get("user"), context.memory.client
+    if client is Dialect.CLAUDE and channels.is_strict(context) and user:
+        digest = hashlib.sha256(str(user).encode()).hexdigest()
+        body.setdefault("prompt_cache_key", digest[:32])
     if x.get("store") is not None and not channels.is_strict(context):
         del body["store"]
         if x["store"]:

@@ -12,12 +12,11 @@ from typing import Any
 from attrs import define, field
 
 from knight_tw.convert import finish, reasoning, tools, usage
-from knight_tw.convert.claude.answers import explanation
 from knight_tw.convert.claude.citations import Citations
 from knight_tw.convert.context import Context
 from knight_tw.convert.signatures import ANTHROPIC, FORMATS, wrap
-from knight_tw.errors import KnightError
-from knight_tw.wire.answers import decode_object, refuse_errors
+from knight_tw.errors import EmptyAnswer, KnightError
+from knight_tw.wire.answers import EMPTY, decode_object, refuse_errors
 from knight_tw.wire.claude_assembly import Assembly
 from knight_tw.wire.claude_usage import merged
 from knight_tw.wire.sse import Event
@@ -95,13 +94,19 @@ class StreamToX:
 
     def close(self) -> list[Chunk]:
         """What completes an answer that ended without `message_stop`."""
-        if self.finished or self.error is not None or not self._started:
+        if self.finished or self.error is not None:
+            return []
+        if not self._started:
+            self.error = EmptyAnswer(EMPTY)
             return []
         chunks = [c for index in list(self._blocks) for c in self._stop_block(index)]
         return [*chunks, *self._end({})]
 
     def _start(self, event: dict[str, Any]) -> list[Chunk]:
-        """The role; some providers say it twice, which changes nothing."""
+        """The role; some providers say it twice, which changes nothing.
+
+        A message that goes on with an earlier one begins with blocks that are whole.
+        """
         message = event.get("message")
         message = message if isinstance(message, dict) else {}
         self._usage = merged(self._usage, message.get("usage"))
@@ -114,6 +119,7 @@ class StreamToX:
         content = message.get("content")
         for index, block in enumerate(content if isinstance(content, list) else []):
             chunks += self._open({"index": index, "content_block": block})
+            chunks += self._stop_block(index)
         return chunks
 
     def _open(self, event: dict[str, Any]) -> list[Chunk]:
@@ -231,17 +237,12 @@ class StreamToX:
         delta = event.get("delta")
         if isinstance(delta, dict):
             self._ending = {**self._ending, **delta}
-            if "stop_details" in event and "stop_details" not in delta:
-                self._ending |= {"stop_details": event["stop_details"]}
         return []
 
     def _end(self, event: dict[str, Any]) -> list[Chunk]:
-        """The refusal, the reason and the usage."""
+        """The reason and the usage. Why Claude refused is not told in streams."""
         self.finished = True
         chunks = []
-        refusal = explanation(self._ending)
-        if self._ending.get("stop_reason") == "refusal" and refusal:
-            chunks.append(self._chunk({"refusal": refusal}))
         if self._native is not None:
             kept = {"format": FORMATS[ANTHROPIC], "content": self._native.content}
             chunks.append(self._chunk({"native_blocks": kept}))

@@ -15,6 +15,7 @@ from knight_tw.background import Background
 from knight_tw.channels.balance import Balances
 from knight_tw.channels.discovery import Discovery
 from knight_tw.channels.health import ChannelHealth
+from knight_tw.channels.ollama import Ollama
 from knight_tw.channels.probes import TestRequest
 from knight_tw.channels.testing import ChannelTester, ProbeAnswer
 from knight_tw.channels.updates import ModelUpdates
@@ -47,6 +48,7 @@ from knight_tw.web.api.log_views import LogViews
 from knight_tw.web.api.logs import ChannelNames, Logs
 from knight_tw.web.api.model_updates import ModelUpdatePages
 from knight_tw.web.api.models import ModelNames
+from knight_tw.web.api.ollama import OllamaPages
 from knight_tw.web.api.pricing import Pricing
 from knight_tw.web.api.ratio_sync import RatioSync
 from knight_tw.web.api.tokens import Tokens
@@ -85,6 +87,15 @@ class _Answer:
         """The body."""
         return succeed(self.body[:limit])
 
+    def deliver(self, receiver: Any, idle_timeout: float) -> None:
+        """The body in pieces of five bytes."""
+        for place in range(0, len(self.body), 5):
+            receiver.chunk(self.body[place : place + 5])
+        receiver.ended(None)
+
+    def abort(self) -> None:
+        """Nothing more is wanted."""
+
 
 @define
 class ScriptedUpstream:
@@ -110,7 +121,9 @@ class ScriptedUpstream:
         if isinstance(found, KnightError):
             return fail(found)
         status, content = found
-        return succeed(_Answer(status, json.dumps(content).encode()))
+        if not isinstance(content, bytes):
+            content = json.dumps(content).encode()
+        return succeed(_Answer(status, content))
 
 
 @define
@@ -196,6 +209,7 @@ class Management(Gateway):
             ModelNames(guard, gate, self, PROVIDERS),
             JobPages(guard, db, self.jobs, cleanup, audit),
             LogViews(guard, db, names, clock, limits),
+            OllamaPages(gate, db, Ollama(client), audit),
             RatioSync(guard, db, PriceSync(self.upstream, self.view)),
             ModelUpdatePages(gate, db, self.updates, self.jobs, audit),
             ChannelBulk(

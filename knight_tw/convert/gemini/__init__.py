@@ -1,0 +1,1 @@
+"""Gemini to the middle form and back: requests, answers, streams, embeddings."""
