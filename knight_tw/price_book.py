@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve, field, frozen
 
@@ -39,6 +39,9 @@ AUDIO_FAMILIES = ("gpt-4o-realtime", "gpt-4o-mini-realtime")
 DEFAULT_WRITE = Decimal("1.25")
 HOUR_FACTOR = Decimal("1.6")
 """A cache entry that lives an hour against one of five minutes."""
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
 _EMPTY: Mapping[str, Decimal] = {}
@@ -108,6 +111,7 @@ class PriceBook:
     _locked_override: bool
     _violation: Decimal
     _known: dict[str, Price | None] = field(factory=dict, init=False)
+    _grouped: dict[tuple[str, str, str], Price] = field(factory=dict, init=False)
 
     @classmethod
     def from_options(cls, options: Options) -> PriceBook:
@@ -140,12 +144,18 @@ class PriceBook:
         Raises:
             NoPrice: the model has no price and `accept_unset` is false.
         """
+        names = (model, user_group, using_group)
+        if (known := self._grouped.get(names)) is not None:
+            return known
         price = self._lookup(model)
-        if price is None:
-            if not (accept_unset or self._self_use):
-                raise _no_price(model)
-            price = self._by_ratio(model, model, UNPRICED_RATIO)
-        return self._for_group(price, user_group, using_group)
+        if price is not None:
+            price = self._for_group(price, user_group, using_group)
+            _remember(self._grouped, names, price)
+            return price
+        if not (accept_unset or self._self_use):
+            raise _no_price(model)
+        unset = self._by_ratio(model, model, UNPRICED_RATIO)
+        return self._for_group(unset, user_group, using_group)
 
     def task_price(self, model: str, *, user_group: str, using_group: str) -> Price:
         """As `price`, for an asynchronous task: a shipped price per call stands in
@@ -217,9 +227,7 @@ class PriceBook:
     def _lookup(self, model: str) -> Price | None:
         """The model's price at group ratio 1, remembered; None when it has none."""
         if model not in self._known:
-            if len(self._known) >= _KNOWN_SIZE:
-                self._known.clear()
-            self._known[model] = self._find(model)
+            _remember(self._known, model, self._find(model))
         return self._known[model]
 
     def _find(self, model: str) -> Price | None:
@@ -313,6 +321,13 @@ class PriceBook:
             if name == tool and len(prefix) > best and model.startswith(prefix):
                 best, price = len(prefix), candidate
         return price
+
+
+def _remember(memory: dict[_K, _V], key: _K, value: _V) -> None:
+    """Keeps a look-up; clients choose the names, so the memory is emptied when full."""
+    if len(memory) >= _KNOWN_SIZE:
+        memory.clear()
+    memory[key] = value
 
 
 def json_number(value: Decimal) -> int | float:

@@ -267,10 +267,7 @@ def explain(
         told["audio_input_token_count"] = usage.audio_in
         told["audio_input_price"] = json_number(price.audio_input_price)
     if surcharges:
-        told["tool_surcharges"] = [
-            {"name": item.name, "count": item.count, "price": json_number(item.price)}
-            for item in surcharges
-        ]
+        told["tool_surcharges"] = [_explain_calls(item) for item in surcharges]
     if price.expression:
         told |= _explain_expression(price, usage, claude, request)
     return told
@@ -304,6 +301,10 @@ def _explain_audio(price: Price, usage: Usage, realtime: bool) -> dict[str, Any]
         "audio_ratio": json_number(price.audio_ratio),
         "audio_completion_ratio": json_number(price.audio_completion_ratio),
     }
+
+
+def _explain_calls(item: Surcharge) -> dict[str, Any]:
+    return {"name": item.name, "count": item.count, "price": json_number(item.price)}
 
 
 def _explain_expression(

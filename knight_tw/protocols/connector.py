@@ -33,7 +33,6 @@ from knight_tw.protocols.proxy import Proxy, Tunnel
 from knight_tw.protocols.transport import EagerTLS, Sweep
 
 _MAX_CREATORS = 1000
-_ALPN = [b"http/1.1"]
 
 
 class Connector:
@@ -174,7 +173,7 @@ class Connector:
         if self._insecure:
             return _Unverified(host)
         trust = self._trust_root or platformTrust()  # type: ignore[no-untyped-call]
-        return optionsForClientTLS(host, trust, acceptableProtocols=_ALPN)
+        return optionsForClientTLS(host, trust)
 
 
 class _EagerTLSFactory(TLSMemoryBIOFactory):
@@ -199,7 +198,7 @@ class _Unverified:
     """TLS with anybody: any certificate will do."""
 
     def __init__(self, host: str) -> None:
-        options = CertificateOptions(verify=False, acceptableProtocols=_ALPN)
+        options = CertificateOptions(verify=False)
         self._context = options.getContext()
         self._name = b"" if is_address(host) else host.encode("ascii")
 

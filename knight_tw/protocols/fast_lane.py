@@ -391,7 +391,8 @@ class FastLane(Protocol):
         """Cut the connection, whatever it is doing."""
         if self._general is None:
             self._state = CLOSING
-        self.transport.abortConnection()
+        if self._socket is None or not self._socket.disconnected:
+            self.transport.abortConnection()
 
     # time --------------------------------------------------------------------
 

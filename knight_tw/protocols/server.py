@@ -12,9 +12,14 @@ from email.utils import formatdate
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IProtocolNegotiationFactory,
+    IReactorTime,
+)
 from twisted.internet.protocol import ServerFactory
 from twisted.web.server import Site
+from zope.interface import implementer
 
 from knight_tw.protocols.fast_lane import FastLane
 from knight_tw.protocols.reply import Surface
@@ -50,6 +55,7 @@ class Limits:
     linger_bytes: int = 32 * 1024 * 1024
 
 
+@implementer(IProtocolNegotiationFactory)
 class Lanes(ServerFactory):
     """Builds the connections of a listening port and knows all of them.
 
@@ -90,6 +96,10 @@ class Lanes(ServerFactory):
     def buildProtocol(self, addr: IAddress | None) -> FastLane:
         """A connection that waits for its first head."""
         return FastLane(self)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What TLS may agree on: without an answer Twisted refuses clients who ask."""
+        return [b"http/1.1"]
 
     def startFactory(self) -> None:
         """The site starts with the first port."""

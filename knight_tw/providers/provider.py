@@ -8,11 +8,14 @@ get the target and give text, headers or a changed body.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
+from knight_tw.convert.context import Context
+from knight_tw.errors import KnightError
 from knight_tw.records import Channel, Dialect, Head, Mode
+from knight_tw.wire.sse import Event
 
 Body = dict[str, Any]
 """Top level of a JSON body: untouched members are `msgspec.Raw`, so that what nobody
@@ -33,6 +36,10 @@ class Target:
             rewritten), without the query.
         query: The client's raw query string.
         options: Values of administrator options that providers read, by key.
+        client_model: The model's name as the client sent it; empty when not told.
+        token: The credential that the provider gave for the key (`exchange`).
+        asked: The members of the client's request that the reading of the answer
+            needs; written by the provider's own `prepare`.
     """
 
     channel: Channel
@@ -45,6 +52,9 @@ class Target:
     path: str
     query: str = ""
     options: Mapping[str, Any] = field(factory=dict)
+    client_model: str = ""
+    token: str = ""
+    asked: Body = field(factory=dict)
 
 
 SpeaksFor = Callable[[Channel, str, str, Mapping[str, Any]], tuple[Dialect, ...]]
@@ -52,6 +62,78 @@ SpeaksFor = Callable[[Channel, str, str, Mapping[str, Any]], tuple[Dialect, ...]
 
 Wrapping = Callable[[dict[str, Any]], dict[str, Any]]
 """An object in the provider's own wrapping to the OpenAI object in it."""
+
+
+Sign = Callable[[Target, str, str, Headers, bytes, float], Headers]
+"""(attempt, method, URL, headers, body, unix seconds) to the headers as they are sent.
+"""
+
+
+class ChunkStream(Protocol):
+    """A provider's events to chat chunks, as the `StreamToX` of a conversion."""
+
+    finished: bool
+    error: KnightError | None
+
+    def feed(self, event: Event) -> list[dict[str, Any]]:
+        """The chunks that this event leads to; none after the end or an error."""
+        ...
+
+    def close(self) -> list[dict[str, Any]]:
+        """What completes an answer that ended without its terminal event."""
+        ...
+
+
+@frozen(eq=False)
+class Conversion:
+    """A provider's own chat format beside the middle form; functions of `convert`.
+
+    Attributes:
+        media_urls: The downloads that `request_from_x` needs beforehand.
+    """
+
+    request_from_x: Callable[[Mapping[str, Any], Context], dict[str, Any]]
+    response_to_x: Callable[[Mapping[str, Any], Context], dict[str, Any]]
+    stream_to_x: Callable[[Context], ChunkStream]
+    media_urls: Callable[[Mapping[str, Any], Context], list[str]]
+
+
+@frozen(eq=False)
+class TokenRequest:
+    """A POST request that exchanges a key for a token."""
+
+    url: str
+    headers: Headers
+    body: bytes = field(repr=False)
+
+
+@frozen(eq=False)
+class Grant:
+    """A token and the seconds it is good for."""
+
+    token: str = field(repr=False)
+    seconds: float
+
+
+SignRsa = Callable[[str, bytes], bytes]
+"""(private key as PEM, text) to an RSA signature with SHA-256 and PKCS #1 padding.
+
+Raises `ValueError` when the key cannot be read."""
+
+
+@frozen(eq=False)
+class Exchange:
+    """How the key of a channel becomes a token that calls are authorized by.
+
+    Attributes:
+        name: The same for the same channel and key; it holds no secret.
+        request: The request at a moment (unix seconds).
+        read: The grant in the body of its answer, received at 2xx.
+    """
+
+    name: str
+    request: Callable[[float, SignRsa], TokenRequest]
+    read: Callable[[bytes], Grant]
 
 
 def no_change(body: Body, target: Target) -> None:
@@ -86,6 +168,13 @@ class Provider:
             reads the OpenAI object, or the stream chunk, out of it. None for others.
         finish_reasons: The provider's own finish reasons to OpenAI's; `error` stands
             for a failed answer.
+        conversion: The provider's own chat format, for an attempt in the dialect CHAT
+            whose body is the middle form; None when it is spoken to in `dialect`.
+        rewrites: Kinds of work whose bodies `prepare` brings into the provider's own
+            form; they cannot be passed through.
+        sign: Signs the request in its final form, overridden headers included.
+        exchange: For a channel and key, how a token is got; None when the key itself
+            authorizes.
     """
 
     type_id: int
@@ -106,3 +195,7 @@ class Provider:
     speaks_for: SpeaksFor | None = None
     unwrap: Callable[[Target], Wrapping | None] | None = None
     finish_reasons: Mapping[str, str] = field(factory=dict)
+    conversion: Callable[[Target], Conversion | None] | None = None
+    rewrites: frozenset[Mode] = frozenset()
+    sign: Sign | None = None
+    exchange: Callable[[Channel, str], Exchange | None] | None = None

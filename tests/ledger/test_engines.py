@@ -30,7 +30,7 @@ class LedgerOnDatabaseCase(DatabaseCase):
         ledger = Ledger(
             self.open(),
             None,
-            reactor,  # type: ignore[arg-type]  # the module implements IReactorTime
+            reactor,
             deferToThread,
             self.directory,
             lambda: trust,
@@ -59,8 +59,8 @@ class RaceTests(LedgerOnDatabaseCase):
         self.assertEqual([it.amount for it in granted], [1000] * 8)
         refused = {type(it) for it in results if not isinstance(it, Hold)}
         self.assertEqual(refused, {TokenQuotaShort})
-        for hold in granted:
-            ledger.settle(hold, 1100, row(hold.call_id), CHANNEL)
+        for held in granted:
+            ledger.settle(held, 1100, row(held.call_id), CHANNEL)
         await ledger.flushed()
         found = await self.db.read(books)
         self.assertEqual((found.quota, found.remain), (1500, 0))
@@ -76,17 +76,16 @@ class RaceTests(LedgerOnDatabaseCase):
         async def call(number: int) -> None:
             nonlocal charged, refused
             ledger = ledgers[number % 2]
-            asked = ledger.hold(f"c{number}", USER, TOKEN, False, 100, 400)
             try:
-                hold = await asked if isinstance(asked, Deferred) else asked
+                held = await hold(ledger, f"c{number}", 100, 400)
             except UserQuotaShort:
                 refused += 1
                 return
             await pause(chance.random() / 50)
             if number % 10 == 0:
-                ledger.release(hold)
+                ledger.release(held)
                 return
-            ledger.settle(hold, 250, row(f"c{number}"), CHANNEL)
+            ledger.settle(held, 250, row(f"c{number}"), CHANNEL)
             charged += 1
 
         for start in range(0, 200, 20):
@@ -101,7 +100,7 @@ class RaceTests(LedgerOnDatabaseCase):
         self.assertEqual(found.held, 0)
         if found.quota:
             # Refused calls met the holds of others; what came back can be spent.
-            rest = await ledgers[0].hold("rest", USER, TOKEN, False, found.quota, 0)
+            rest = await hold(ledgers[0], "rest", found.quota)
             ledgers[0].settle(rest, found.quota + 1, row("rest"), CHANNEL)
             await ledgers[0].flushed()
         self.assertEqual((await self.db.read(books)).quota, 0)
@@ -113,11 +112,10 @@ class RaceTests(LedgerOnDatabaseCase):
         places: dict[Place, int] = {}
 
         async def call(number: int) -> None:
-            asked = ledger.hold(f"c{number}", USER, TOKEN, False, 500, 2_000)
-            hold = await asked if isinstance(asked, Deferred) else asked
-            places[hold.place] = places.get(hold.place, 0) + 1
+            held = await hold(ledger, f"c{number}", 500, 2_000)
+            places[held.place] = places.get(held.place, 0) + 1
             await pause(0.001 * (number % 5))
-            ledger.settle(hold, 1_000, row(f"c{number}"), CHANNEL)
+            ledger.settle(held, 1_000, row(f"c{number}"), CHANNEL)
 
         for start in range(0, 60, 10):
             calls = [Deferred.fromCoroutine(call(start + it)) for it in range(10)]
@@ -134,10 +132,8 @@ class RaceTests(LedgerOnDatabaseCase):
         await self.db.run(seed, RICH, RICH)
         ledger = await self.ledger()
         for number in range(2):
-            hold = await ledger.hold(
-                f"c{number}", USER, TOKEN, False, 1, 1, in_sql=True
-            )
-            ledger.settle(hold, 100, row(f"c{number}"), CHANNEL)
+            held = await hold(ledger, f"c{number}", 1, in_sql=True)
+            ledger.settle(held, 100, row(f"c{number}"), CHANNEL)
             await ledger.stop()
             self.assertEqual(list(self.directory.iterdir()), [])
             ledger = await self.ledger()
@@ -146,10 +142,18 @@ class RaceTests(LedgerOnDatabaseCase):
         self.assertEqual(len(rows), 3)
 
 
+async def hold(
+    ledger: Ledger, call: str, need: int, amount: int = 0, *, in_sql: bool = False
+) -> Hold:
+    """A hold of the user by the token."""
+    asked = ledger.hold(call, USER, TOKEN, False, need, amount, in_sql=in_sql)
+    return await asked if isinstance(asked, Deferred) else asked
+
+
 async def outcomes(asked: list[Hold | Deferred[Hold]]) -> list[Any]:
     """The holds, or the errors, of calls that wait."""
     waiting = [it for it in asked if isinstance(it, Deferred)]
-    results = await DeferredList(waiting, consumeErrors=True)
+    results: list[Any] = await DeferredList(waiting, consumeErrors=True)
     ended = [it if good else it.value for good, it in results]
     return [it for it in asked if not isinstance(it, Deferred)] + ended
 
@@ -157,5 +161,5 @@ async def outcomes(asked: list[Hold | Deferred[Hold]]) -> list[Any]:
 def pause(seconds: float) -> Deferred[None]:
     """Fires a little later."""
     later: Deferred[None] = Deferred()
-    reactor.callLater(seconds, later.callback, None)  # type: ignore[attr-defined]
+    reactor.callLater(seconds, later.callback, None)
     return later

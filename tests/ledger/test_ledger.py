@@ -231,7 +231,7 @@ class HoldTests(LedgerCase):
         self.assertEqual((self.books().quota, self.books().charged), (0, 1))
 
     def test_full_journal(self) -> None:
-        """A journal at its limit refuses holds, with a time to wait; it still settles."""
+        """A journal at its limit refuses holds, with a time to wait, and settles."""
         self.seed()
         ledger = self.ledger = self.started(max_bytes=200)
         hold = self.hold()

@@ -129,10 +129,8 @@ class TwoDatabasesTests(LedgerCase):
         self.done(self.ledger.stop())
         self.check("a")
         read = self.logs.inner.run(table, "knight_journal")
-        there = {
-            it["journal"]: it["sequence"]
-            for it in self.done(Deferred.fromCoroutine(read))
-        }
+        found: list[dict[str, Any]] = self.done(Deferred.fromCoroutine(read))
+        there = {it["journal"]: it["sequence"] for it in found}
         self.assertEqual(there[self.ledger._journal.id], 2**63 - 1)
 
 

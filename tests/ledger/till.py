@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 
 import sqlalchemy as sa
 from attrs import define, field
@@ -254,10 +254,16 @@ class LedgerCase(SynchronousTestCase):
         self.addCleanup(ledger._writer.stop)
         return ledger
 
-    def done(self, waiting: T | Deferred[T]) -> T:
+    @overload
+    def done(self, waiting: Deferred[T]) -> T: ...
+
+    @overload
+    def done(self, waiting: Hold) -> Hold: ...
+
+    def done(self, waiting: Any) -> Any:
         """The value, or the result of a Deferred that has fired."""
         if isinstance(waiting, Deferred):
-            return cast(T, self.successResultOf(waiting))
+            return self.successResultOf(waiting)
         return waiting
 
     def sql(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -15,7 +15,6 @@ from pathlib import Path
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
-from twisted.python.log import startLogging
 
 from knight_tw.errors import KnightError
 from knight_tw.ledger import Ledger
@@ -45,7 +44,7 @@ async def work(file: str, directory: str, prefix: str, limit: int) -> None:
     ledger = Ledger(
         db,
         None,
-        reactor,  # type: ignore[arg-type]  # the module implements IReactorTime
+        reactor,
         deferToThread,
         Path(directory),
         lambda: 5_000,
@@ -72,13 +71,12 @@ async def work(file: str, directory: str, prefix: str, limit: int) -> None:
 
 def main() -> None:
     """Runs until killed, or until the calls are made."""
-    startLogging(sys.stderr, setStdout=False)
     file, directory, prefix, limit = sys.argv[1:]
     done = Deferred.fromCoroutine(work(file, directory, prefix, int(limit)))
-    done.addErrback(lambda failure: failure.printTraceback())
-    stop = partial(reactor.callLater, 0, reactor.stop)  # type: ignore[attr-defined]
+    done.addErrback(lambda failure: sys.stderr.write(failure.getTraceback()))
+    stop = partial(reactor.callLater, 0, reactor.stop)
     done.addBoth(lambda _: stop())
-    reactor.run()  # type: ignore[attr-defined]
+    reactor.run()
 
 
 if __name__ == "__main__":

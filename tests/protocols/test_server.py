@@ -79,11 +79,15 @@ class Listening(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(stop()))
         return lanes
 
-    async def connect(self, *, tls: bool = False) -> RawClient:
+    async def connect(
+        self, *, tls: bool = False, protocols: list[bytes] | None = None
+    ) -> RawClient:
         """A client of that port."""
         client = RawClient()
         if tls:
-            options = optionsForClientTLS("localhost", authority()[0])
+            options = optionsForClientTLS(
+                "localhost", authority()[0], acceptableProtocols=protocols
+            )
             endpoint: Any = wrapClientTLS(
                 options, HostnameEndpoint(_reactor, "127.0.0.1", self.port)
             )
@@ -116,6 +120,14 @@ class BothLanes(Listening):
             await client.until_holds(b"general GET /v1/y")
             self.assertEqual(len(surface.seen), 1)
             self.assertEqual(surface.last.head.peer, "127.0.0.1")
+
+    async def test_protocol_negotiation(self) -> None:
+        """TLS clients that ask for HTTP/2 or HTTP/1.1 get the latter."""
+        self.listen(RecordingSurface(on_body=echo), tls=True)
+        client = await self.connect(tls=True, protocols=[b"h2", b"http/1.1"])
+        client.transport.write(get())
+        await client.until_holds(b"200 OK")
+        self.assertEqual(client.transport.negotiatedProtocol, b"http/1.1")
 
     async def test_a_long_body(self) -> None:
         """A body of some megabytes arrives as it was sent, and goes back."""

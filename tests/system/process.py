@@ -49,7 +49,9 @@ class Process:
             **{f"{name}_RATE_LIMIT_ENABLE": "false" for name in limits},
             "LISTEN": f"tcp:{self.port}:interface=127.0.0.1",
             "DATA_DIR": str(self.folder / "data"),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+            "PYTHONPATH": os.pathsep.join(
+                [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+            ),
             **self.environment,
         }
         command = [

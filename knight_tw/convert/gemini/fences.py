@@ -1,4 +1,4 @@
-"""Code that Gemini ran, and its output, as fenced text (conversion specification, 8.1)."""
+"""Code that Gemini ran, and its output, as fenced text (specification, 8.1)."""
 
 from __future__ import annotations
 

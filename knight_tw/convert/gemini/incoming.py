@@ -55,15 +55,19 @@ NUMBERS: Mapping[str, str] = {
 _WHOLE = frozenset({"maxOutputTokens", "topK", "candidateCount", "seed"})
 
 _READ = frozenset(
-    ("stopSequences", "responseLogprobs", "logprobs", "responseMimeType")
-    + ("responseSchema", "responseJsonSchema", "thinkingConfig", "speechConfig")
-    + ("responseModalities", *NUMBERS)
+    {
+        *("stopSequences", "responseLogprobs", "logprobs", "responseMimeType"),
+        *("responseSchema", "responseJsonSchema", "thinkingConfig", "speechConfig"),
+        *("responseModalities", *NUMBERS),
+    }
 )
 """Members of `generationConfig` that are said in the middle form."""
 
 _TOP = frozenset(
-    ("contents", "systemInstruction", "tools", "toolConfig", "safetySettings")
-    + ("generationConfig", "cachedContent", "model")
+    {
+        *("contents", "systemInstruction", "tools", "toolConfig", "safetySettings"),
+        *("generationConfig", "cachedContent", "model"),
+    }
 )
 
 Body = dict[str, Any]

@@ -8,7 +8,7 @@ from typing import Any
 from knight_tw.convert import finish, usage
 from knight_tw.convert.context import Context
 from knight_tw.convert.reasoning import Detail
-from knight_tw.convert.responses import annotations
+from knight_tw.convert.responses import references
 from knight_tw.convert.responses.items import tail
 from knight_tw.convert.responses.thoughts import BETWEEN, read_item
 from knight_tw.convert.signatures import FORMATS, OPENAI
@@ -71,7 +71,8 @@ def ending(answer: Mapping[str, Any], has_calls: bool) -> Body:
     reason = details.get("reason") if isinstance(details, Mapping) else None
     reason = reason if isinstance(reason, str) else None
     ended: Body = {"finish_reason": finish.from_responses(status, reason, has_calls)}
-    ended["native_finish_reason"] = reason or status or "completed"
+    if reason or status:
+        ended["native_finish_reason"] = reason or status
     return ended
 
 
@@ -207,6 +208,6 @@ class Reading:
         start = self._length
         self._say(part["text"])
         for annotation in objects(part.get("annotations")):
-            name, entry = annotations.to_x(annotation, start, self._length)
+            name, entry = references.to_x(annotation, start, self._length)
             self._lists.setdefault(name, []).append(entry)
         self._logprobs += objects(part.get("logprobs"))

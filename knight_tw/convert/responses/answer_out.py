@@ -8,7 +8,7 @@ from typing import Any
 from knight_tw.convert import finish, usage
 from knight_tw.convert import parts as x_parts
 from knight_tw.convert.context import Context
-from knight_tw.convert.responses import annotations, items
+from knight_tw.convert.responses import items, references
 from knight_tw.convert.responses.items import Item
 from knight_tw.convert.responses.thoughts import Thought, call_signature, thoughts
 from knight_tw.errors import EmptyAnswer
@@ -113,7 +113,7 @@ def _parts(message: Mapping[str, Any], choice: Mapping[str, Any]) -> Iterator[It
     """The parts of the message: its text, and a refusal that is not just the text."""
     text = x_parts.text_of(message.get("content"))
     if text:
-        found = map(annotations.from_x, objects(message.get("annotations")))
+        found = map(references.from_x, objects(message.get("annotations")))
         cited = [annotation for annotation in found if annotation is not None]
         logprobs = choice.get("logprobs")
         tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else None

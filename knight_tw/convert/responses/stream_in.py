@@ -20,7 +20,7 @@ from knight_tw.convert.reasoning import (
     summary_detail,
     text_detail,
 )
-from knight_tw.convert.responses import annotations
+from knight_tw.convert.responses import references
 from knight_tw.convert.responses.answer_in import (
     as_markdown,
     ending,
@@ -54,7 +54,8 @@ class _Item:
         texts: How much was sent of each text part, by `content_index`.
         starts: Where each text part begins in the content.
         cited: Annotations sent of each text part.
-        shown: Reasoning text was sent; `part` is its last part.
+        shown: Which kind of reasoning text is sent, `summary` or `text`; the other
+            kind, if there is one, says the same. `part` is its last part.
         piece: The `index` of its `reasoning_details`.
         place: The index of the tool call, -1 while it is not open.
         sent: Characters sent of a call's arguments, before JSON escapes.
@@ -67,7 +68,7 @@ class _Item:
     starts: dict[Any, int] = field(factory=dict)
     cited: dict[Any, int] = field(factory=dict)
     refused: int = 0
-    shown: bool = False
+    shown: str = ""
     part: Any = None
     piece: int = -1
     secret: bool = False
@@ -100,6 +101,7 @@ class StreamToX:
         self._tools = 0
         self._notes = 0
         self._images = 0
+        self._phase: Any = None
         self.finished = False
         self.error: KnightError | None = None
         self.tool_calls: dict[str, int] = {}
@@ -212,7 +214,7 @@ class StreamToX:
         item.cited[part] = item.cited.get(part, 0) + 1
         start = item.starts.get(part, self._length)
         end = start + item.texts.get(part, 0)
-        name, entry = annotations.to_x(annotation, start, end)
+        name, entry = references.to_x(annotation, start, end)
         self._notes += 1
         return [{name: [{**entry, "index": self._notes - 1}]}]
 
@@ -226,40 +228,37 @@ class StreamToX:
     # reasoning -----------------------------------------------------------------
 
     def _summary(self, event: Json) -> list[Delta]:
-        part = ("summary", event.get("summary_index"))
-        return self._think(self._item(event), part, event.get("delta"))
+        place = event.get("summary_index")
+        return self._think(self._item(event), "summary", place, event.get("delta"))
 
     def _reasoning(self, event: Json) -> list[Delta]:
-        part = ("content", event.get("content_index"))
-        return self._think(self._item(event), part, event.get("delta"))
+        place = event.get("content_index")
+        return self._think(self._item(event), "text", place, event.get("delta"))
 
-    def _think(self, item: _Item, part: tuple[str, Any], text: Any) -> list[Delta]:
+    def _think(self, item: _Item, kind: str, part: Any, text: Any) -> list[Delta]:
         """Visible reasoning; a blank line stands between two parts of it."""
-        if not isinstance(text, str) or not text:
+        if not isinstance(text, str) or not text or item.shown not in ("", kind):
             return []
         if not item.shown:
-            item.piece, self._pieces = self._pieces, self._pieces + 1
-            make = summary_detail if part[0] == "summary" else text_detail
+            item.shown, item.piece = kind, self._pieces
+            self._pieces += 1
+            make = summary_detail if kind == "summary" else text_detail
             detail = make(OPENAI, text, item.piece)
-            shown = (BETWEEN if self._thought else "") + text
+            said = (BETWEEN if self._thought else "") + text
+            self._thought = True
         else:
-            shown = (BETWEEN if item.part != part else "") + text
-            name = "summary" if item.part[0] == "summary" else "text"
-            detail = {name: shown, "index": item.piece}
-        item.shown = self._thought = True
-        item.part = part if item.part is None else (item.part[0], part[1])
-        return [{"reasoning_content": shown, "reasoning_details": [detail]}]
+            said = (BETWEEN if item.part != part else "") + text
+            detail = {kind: said, "index": item.piece}
+        item.part = part
+        return [{"reasoning_content": said, "reasoning_details": [detail]}]
 
     def _think_rest(self, item: _Item, value: Json) -> list[Delta]:
         """What no delta said of a reasoning item that is done."""
         deltas: list[Delta] = []
         if not item.shown:
-            for name in ("summary", "content"):
-                texts = texts_of(value, name)
-                for index, text in enumerate(texts):
-                    deltas += self._think(item, (name, index), text)
-                if texts:
-                    break
+            for kind, name in (("summary", "summary"), ("text", "content")):
+                for part, text in enumerate(texts_of(value, name)):
+                    deltas += self._think(item, kind, part, text)
         secret = value.get("encrypted_content")
         if isinstance(secret, str) and secret and not item.secret:
             item.secret = True
@@ -274,13 +273,16 @@ class StreamToX:
 
     def _added(self, event: Json) -> list[Delta]:
         value = event.get("item")
-        if not isinstance(value, dict) or value.get("type") not in _CALLS:
+        if not isinstance(value, dict):
             return []
         item = self._item(event)
         early, item.early = item.early, []
-        lost = self._items.pop(value.get("id"), None)
-        if lost is not None and lost is not item:
-            early += lost.early
+        if isinstance(identity := value.get("id"), str):
+            unknown = self._items.get(identity, item)
+            early += unknown.early if unknown is not item else []
+            self._items[identity] = item
+        if value.get("type") not in _CALLS:
+            return []
         deltas = self._open(item, value) if value.get("name") else []
         if not deltas:
             item.early = early
@@ -379,8 +381,7 @@ class StreamToX:
                 deltas += self._say(item, part, text[item.texts.get(part, 0) :])
             for note in objects(content.get("annotations"))[item.cited.get(part, 0) :]:
                 deltas += self._cite(item, part, note)
-        if isinstance(value.get("phase"), str):
-            deltas.append({"phase": value["phase"]})
+        self._phase = value.get("phase") or self._phase
         return deltas
 
     def _image(self, item: _Item, value: Json) -> list[Delta]:
@@ -396,23 +397,31 @@ class StreamToX:
         """Everything that was not sent, the reason and the usage."""
         self.finished = True
         output = objects(response.get("output"))
-        chunks = [
-            self._chunk(delta)
+        deltas = [
+            delta
             for place, value in enumerate(output)
             for delta in self._complete(self._place(place, value), value)
         ]
+        for item in self._items.values():
+            if item.place >= 0 and not item.done:
+                deltas += self._call_rest(item, {})
+                item.done = True
         output = output or self._output
         self.tool_calls = count_tools(output)
+        if isinstance(self._phase, str):
+            deltas.append({"phase": self._phase})
         if self._context.native:
             kept = {"format": FORMATS[OPENAI], "content": output}
-            chunks.append(self._chunk({"native_blocks": kept}))
+            deltas.append({"native_blocks": kept})
+        return [*map(self._chunk, deltas), *self._last_chunks(response, output)]
+
+    def _last_chunks(self, response: Json, output: list[Json]) -> list[Chunk]:
         last = self._chunk({})
         last["choices"][0] |= ending(response, self._tools > 0)
-        chunks.append(last)
-        if isinstance(response.get("usage"), Mapping):
-            usage = x_usage(response["usage"], output)
-            chunks.append({**self._head, "choices": [], "usage": usage})
-        return chunks
+        if not isinstance(response.get("usage"), Mapping):
+            return [last]
+        usage = x_usage(response["usage"], output)
+        return [last, {**self._head, "choices": [], "usage": usage}]
 
     def _place(self, place: int, value: Json) -> _Item:
         """The item of the whole response; by its id when events had no index."""

@@ -1,0 +1,102 @@
+"""What the middle form says as Gemini's parts, for whole answers and streams (10)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from knight_tw.convert import media, reasoning, tools
+from knight_tw.convert.gemini import signing
+from knight_tw.convert.signatures import GOOGLE, wrap
+from knight_tw.errors import InvalidRequest
+from knight_tw.wire.answers import objects
+
+Part = dict[str, Any]
+
+NOTHING: Part = {"text": ""}
+"""The part of an answer that says nothing: SDKs expect one."""
+
+SAMPLES = "audio/L16;codec=pcm;rate=24000"
+"""What OpenAI streams as audio."""
+
+
+def thought(text: str, signature: str = "") -> Part:
+    """A part with reasoning, signed if there is a signature."""
+    part: Part = {"text": text, "thought": True}
+    if signature:
+        part["thoughtSignature"] = signing.to_field(signature)
+    return part
+
+
+def sealed(signature: str, letter: str) -> Part:
+    """A part with nothing but a signature: Google's own signs a text, others seal
+    reasoning that only their provider can read."""
+    named = wrap(letter, signature) if letter else signature
+    field = signing.to_field(named)
+    if letter == GOOGLE:
+        return {"text": "", "thoughtSignature": field}
+    return {"thought": True, "thoughtSignature": field}
+
+
+def reasoning_parts(message: Mapping[str, Any]) -> list[Part]:
+    """The reasoning of a whole message, piece by piece, signed as it was."""
+    shown = reasoning.shown(message)
+    pieces = reasoning.pieces(message)
+    texts = [piece for piece in pieces if piece.text]
+    parts: list[Part] = []
+    if shown and not any(piece.text in shown for piece in texts):
+        parts.append(thought(shown))
+        pieces = [piece for piece in pieces if not piece.text]
+    for piece in pieces:
+        named = wrap(piece.letter, piece.signature) if piece.letter else piece.signature
+        if piece.encrypted and piece.signature:
+            parts.append(sealed(piece.signature, piece.letter))
+        elif piece.text or piece.signature:
+            parts.append(thought(piece.text, named if piece.signature else ""))
+    return parts
+
+
+def call_part(call: Mapping[str, Any]) -> Part:
+    """A whole call."""
+    function: dict[str, Any] = {}
+    if isinstance(call.get("id"), str) and call["id"]:
+        function["id"] = call["id"]
+    function["name"] = tools.call_name(call)
+    function["args"] = tools.parse_arguments(tools.call_arguments(call))
+    part: Part = {"functionCall": function}
+    extra = call.get("extra_content")
+    google = extra.get("google") if isinstance(extra, Mapping) else None
+    signature = google.get("thought_signature") if isinstance(google, Mapping) else None
+    if isinstance(signature, str) and signature:
+        part["thoughtSignature"] = signing.to_field(signature)
+    return part
+
+
+def image_parts(images: Any) -> list[Part]:
+    """Generated images; those that are no data URLs are linked to."""
+    parts: list[Part] = []
+    for image in objects(images):
+        inner = image.get("image_url")
+        url = inner.get("url") if isinstance(inner, Mapping) else inner
+        if not isinstance(url, str) or not url:
+            continue
+        try:
+            content = media.read_data_url(url)
+        except InvalidRequest:
+            parts.append({"fileData": {"fileUri": url}})
+            continue
+        parts.append({"inlineData": {"mimeType": content.type, "data": content.data}})
+    return parts
+
+
+def audio_parts(audio: Any, mime: str) -> list[Part]:
+    """The sound of an answer."""
+    data = audio.get("data") if isinstance(audio, Mapping) else None
+    if not isinstance(data, str) or not data:
+        return []
+    return [{"inlineData": {"mimeType": mime, "data": data}}]
+
+
+def body(parts: list[Part]) -> dict[str, Any]:
+    """A candidate's `content`."""
+    return {"role": "model", "parts": parts}
