@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -339,17 +338,13 @@ class _Client(HTTPClient):
     """treq with the gateway's defaults."""
 
     def __init__(self, agent: PooledAgent) -> None:
-        super().__init__(agent, _no_cookies())
+        super().__init__(agent)
         self._pooled = agent
 
     def request(self, method: str, url: Any, **options: Any) -> Any:
         """As treq's; redirects only when asked for, the body unbuffered."""
         options.setdefault("allow_redirects", False)
         options.setdefault("unbuffered", True)
-        # treq would keep the cookies that one request names for all later ones.
-        return HTTPClient(self._pooled, _no_cookies()).request(method, url, **options)
-
-
-def _no_cookies() -> Any:
-    """A jar that keeps nothing: one channel's cookies are not another's."""
-    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
+        # A client for each request: treq keeps cookies, and one channel's are not
+        # another's.
+        return HTTPClient(self._pooled).request(method, url, **options)

@@ -13,8 +13,8 @@ from itertools import groupby
 from pathlib import Path
 
 from knight_tw import providers
-from knight_tw.option_kinds import Option
-from knight_tw.option_table import OPTIONS
+from knight_tw.options.kinds import Option
+from knight_tw.options.table import OPTIONS
 from knight_tw.settings import VARIABLES, WITHOUT_EFFECT
 from knight_tw.variables import Variable
 

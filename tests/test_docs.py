@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from knight_tw.dotenv import dotenv
-from knight_tw.option_table import OPTIONS
+from knight_tw.options.table import OPTIONS
 from knight_tw.settings import NAMES, VARIABLES
 from scripts import manual
 

@@ -16,22 +16,24 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # 0: values
     (
         *("errors", "records", "requestid", "variables", "dotenv", "settings"),
-        *("patterns", "status_ranges", "expression*", "option*", "prices"),
+        *("patterns", "status_ranges", "expression*", "options", "prices"),
         "price_rules",
     ),
     # 1: formats and decisions
     (
         *("wire", "convert", "providers", "price_book", "pricing", "routing*"),
-        *("counting*", "override*", "words"),
+        *("counting", "overrides", "words", "latency"),
     ),
     # 2: databases, Redis, sockets, the event loop
-    ("background", "storage", "cache", "protocols", "upstream*"),
+    ("background", "storage", "cache", "protocols", "upstream", "addresses"),
     # 3: use cases
     (
         "jobs",
         "chores",
         "snapshots",
         "log_cleanup",
+        "price_sync",
+        "credentials",
         "ledger",
         "relay",
         "channels",

@@ -8,10 +8,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from knight_tw import option_kinds as kinds
-from knight_tw.option_kinds import Kind
-from knight_tw.option_table import OPTIONS
-from knight_tw.options import OptionRefused, Options, hidden
+from knight_tw.options import OptionRefused, Options, hidden, kinds
+from knight_tw.options.kinds import Kind
+from knight_tw.options.table import OPTIONS
 from knight_tw.prices import shipped
 
 NONE = Options.from_rows({})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from twisted.trial.unittest import SynchronousTestCase
 
-from knight_tw import override_paths, overrides
+from knight_tw import overrides
 from knight_tw.errors import (
     ChannelFault,
     InvalidRequest,
@@ -19,6 +19,7 @@ from knight_tw.errors import (
     UpstreamRefused,
 )
 from knight_tw.overrides import Context
+from knight_tw.overrides import paths as override_paths
 
 NOTHING = Context()
 

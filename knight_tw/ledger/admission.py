@@ -92,23 +92,14 @@ class Admission:
         place: Place,
     ) -> Hold:
         """An open hold of money that is set aside already."""
-        user.open += 1
-        if place is Place.MEMORY:
-            user.held += amount
-        elif place is Place.SQL:
-            user.lent += amount
-        if token is not None:
-            token.open += 1
-            if place is Place.MEMORY:
-                token.held += amount
-            elif place is Place.SQL:
-                token.lent += amount
+        hold = Hold(call_id, user.id, token_id, amount, place, user, token)
+        hold.open()
         figures = self._figures
         if place is not Place.NOWHERE:
             figures.holds[place.value] += 1
         figures.holds_open += 1
         figures.holds_quota += amount
-        return Hold(call_id, user.id, token_id, amount, place, user, token)
+        return hold
 
     async def _ask(self, asked: _Asked, in_sql: bool) -> Hold:
         """The way through the database: read what is not known, or take the hold."""
@@ -116,8 +107,11 @@ class Admission:
         for account in accounts:
             account.open += 1
         try:
-            if not in_sql and await self._comfortable_after_all(asked):
-                amount, place = asked.wish.amount, Place.MEMORY
+            wanted = asked.wish.amount
+            if not in_sql and await self._comfortable_after_all(
+                asked.user, asked.token, wanted
+            ):
+                amount, place = wanted, Place.MEMORY
             else:
                 amount = await self._take_or_refuse(asked)
                 place = Place.SQL if amount else Place.NOWHERE
@@ -136,32 +130,60 @@ class Admission:
             for account in accounts:
                 account.open -= 1
 
-    async def _comfortable_after_all(self, asked: _Asked) -> bool:
-        """Comfort on fresh readings; on old ones while the database is away."""
-        user, token, amount = asked.user, asked.token, asked.wish.amount
+    def comfort(
+        self, user: Account, token: Account | None, amount: int
+    ) -> bool | Deferred[bool]:
+        """See `Ledger.comfort`."""
         now = self._clock.seconds()
-        if not any(self._balances.stale(it, now) for it in asked.accounts):
+        if self._balances.comfortable(user, token, amount, now):
+            return True
+        if not self._stale(user, token, now):
+            return False
+        return Deferred.fromCoroutine(self._comfort(user, token, amount))
+
+    async def _comfort(self, user: Account, token: Account | None, amount: int) -> bool:
+        try:
+            return await self._comfortable_after_all(user, token, amount)
+        except KnightError:
+            return False
+
+    def _stale(self, user: Account, token: Account | None, now: float) -> bool:
+        stale = self._balances.stale
+        return stale(user, now) or (token is not None and stale(token, now))
+
+    async def _comfortable_after_all(
+        self, user: Account, token: Account | None, amount: int
+    ) -> bool:
+        """Comfort on fresh readings; on old ones while the database is away."""
+        if not self._stale(user, token, self._clock.seconds()):
             return False
         try:
             if self._writer.away:
                 raise DatabaseAway("the database does not take what is charged")
-            await self._read(asked)
+            await self._read(user, token)
         except DatabaseAway:
             if self._balances.comfortable(user, token, amount, 0.0):
                 return True
             raise
         return self._balances.comfortable(user, token, amount, self._clock.seconds())
 
-    async def _read(self, asked: _Asked) -> None:
+    async def _read(self, user: Account, token: Account | None) -> None:
         began, now = self._balances.moment(), self._clock.seconds()
-        wish = asked.wish
-        reading = await self._db.read(holds.read, wish.user_id, wish.token_id)
-        self._learn(asked, reading, began, now)
+        token_id = 0 if token is None else token.id
+        reading = await self._db.read(holds.read, user.id, token_id)
+        self._learn(user, token, reading, began, now)
 
-    def _learn(self, asked: _Asked, reading: Reading, began: int, now: float) -> None:
-        self._balances.learn(asked.user, reading.user, began, now)
-        if asked.token is not None:
-            self._balances.learn(asked.token, reading.token, began, now)
+    def _learn(
+        self,
+        user: Account,
+        token: Account | None,
+        reading: Reading,
+        began: int,
+        now: float,
+    ) -> None:
+        self._balances.learn(user, reading.user, began, now)
+        if token is not None:
+            self._balances.learn(token, reading.token, began, now)
 
     async def _take_or_refuse(self, asked: _Asked) -> int:
         """What was taken.
@@ -218,7 +240,7 @@ class Admission:
         finally:
             for account in asked.accounts:
                 account.taking -= wish.amount
-        self._learn(asked, reading, began, now)
+        self._learn(asked.user, asked.token, reading, began, now)
         if reading.taken and wish.amount:
             self._write(HOLD, wish)
         return reading

@@ -94,6 +94,13 @@ class Account:
         return self.fresh + self.flying
 
     @property
+    def known_left(self) -> int:
+        """What the row will have once everything so far is applied; 0 if unknown."""
+        if self.known is None:
+            return 0
+        return self.known - self.fresh - self.flying
+
+    @property
     def kept(self) -> int:
         """What an SQL hold must leave in the row for promises made in memory."""
         return self.fresh + self.flying + self.held

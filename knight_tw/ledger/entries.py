@@ -88,8 +88,8 @@ class Row(Struct, omit_defaults=True):
     duration_ms: I64 = 0
 
 
-class Entry(Struct, omit_defaults=True):
-    """One line of the journal.
+class _Line(Struct, omit_defaults=True):
+    """One line of the journal, but for its row.
 
     Attributes:
         seq: Counts from 1 in a journal, over all its parts.
@@ -118,26 +118,17 @@ class Entry(Struct, omit_defaults=True):
     evidence: str = ""
     at: int = 0
     hidden: bool = False
+
+
+class Entry(_Line):
+    """A line as it reads back, with its log row."""
+
     row: Row | None = None
 
 
-class Draft(Struct, omit_defaults=True):
-    """An entry as it is made: the row is a dict still, `other` in it as well."""
+class Draft(_Line):
+    """A line as it is made: the row is a dict still, and so is `other` in it."""
 
-    seq: int
-    kind: str
-    call: str = ""
-    user: int = 0
-    token: int = 0
-    channel: int = 0
-    source: str = ""
-    held: int = 0
-    sql: bool = False
-    sure: int = 0
-    amount: int = 0
-    evidence: str = ""
-    at: int = 0
-    hidden: bool = False
     row: dict[str, Any] | None = None
 
 

@@ -38,3 +38,45 @@ class Hold:
     """The limited token's account; None when no token limits the call."""
     done: bool = False
     charged: int = 0
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """The user's account, and the limited token's."""
+        return (self.user,) if self.token is None else (self.user, self.token)
+
+    def open(self) -> None:
+        """Puts the hold on its accounts."""
+        for account in self.accounts:
+            account.open += 1
+            self._set_aside(account, self.amount)
+
+    def close(self) -> None:
+        """Takes the hold off its accounts: it was settled or released."""
+        self.done = True
+        for account in self.accounts:
+            account.open -= 1
+            self._set_aside(account, -self.amount)
+
+    def _set_aside(self, account: Account, amount: int) -> None:
+        if self.place is Place.MEMORY:
+            account.held += amount
+        elif self.place is Place.SQL:
+            account.lent += amount
+
+    def charge(self, amount: int) -> None:
+        """What a settlement does to the accounts until it is applied; a release is a
+        settlement of 0. Money from a row only counts once it is back there."""
+        if self.place is not Place.SQL:
+            for account in self.accounts:
+                account.fresh += amount
+        elif amount >= self.amount:
+            for account in self.accounts:
+                account.fresh += amount - self.amount
+        else:
+            for account in self.accounts:
+                account.coming += self.amount - amount
+
+    def spare(self) -> int:
+        """What the rows will have beyond the hold, as far as it is known."""
+        inside = self.amount if self.place is Place.MEMORY else 0
+        return max(0, min(it.known_left - inside for it in self.accounts))

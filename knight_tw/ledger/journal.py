@@ -33,30 +33,21 @@ applied, what comes after it in that file is not, and the file is kept with the 
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
-import re
 import secrets
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from knight_tw.ledger.entries import (
-    Draft,
-    Entry,
-    Unreadable,
-    from_line,
-    mended,
-    sequence_of,
-    to_line,
-)
+from knight_tw.ledger.entries import Draft, Entry, mended, to_line
+from knight_tw.ledger.parts import VERSION, Header, Part, locked, read_entries, remove
 
 T = TypeVar("T")
 
@@ -69,101 +60,12 @@ ALWAYS, INTERVAL, NEVER = "always", "interval", "never"
 PART_BYTES = 64 * 1024 * 1024
 """A part that has grown to this is followed by the next."""
 
-VERSION = 1
-
 BENT = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 """What a row raises that cannot be written as it is."""
 
-_PART = re.compile(r"([0-9a-f]{32})\.(\d{6,})\.log\Z")
 _RETRY_SECONDS = 1.0
 
 log = Logger()
-
-
-@frozen
-class Part:
-    """One file of a journal on disk."""
-
-    journal: str
-    number: int
-    path: Path
-
-
-class _Header(msgspec.Struct):
-    """The first line of a part."""
-
-    journal: str
-    part: int
-    version: int
-
-
-def parts_in(directory: Path) -> dict[str, list[Part]]:
-    """Journal id to its parts in order, of everything in the directory."""
-    found: dict[str, list[Part]] = {}
-    for path in sorted(directory.glob("*.log")):
-        if match := _PART.match(path.name):
-            part = Part(match[1], int(match[2]), path)
-            found.setdefault(part.journal, []).append(part)
-    for parts in found.values():
-        parts.sort(key=lambda it: it.number)
-    return found
-
-
-def locked(directory: Path, journal: str) -> int | None:
-    """A descriptor that holds the journal's lock, or None: its process is alive."""
-    descriptor = os.open(directory / f"{journal}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def read_entries(
-    parts: Iterable[Part], after: int, damaged: Callable[[Part], None]
-) -> Iterator[Entry]:
-    """The entries with a sequence number above `after`, read as they are asked for.
-
-    `damaged` is told of a part whose rest cannot be read; a torn last line of the last
-    part is no damage.
-    """
-    every = list(parts)
-    for part in every:
-        with part.path.open("rb") as file:
-            lines = iter(file)
-            if not _is_header(next(lines, b"")) and next(lines, None) is not None:
-                damaged(part)
-                continue
-            for line in lines:
-                if 0 < sequence_of(line) <= after:
-                    continue
-                try:
-                    entry = from_line(line)
-                except Unreadable:
-                    if part is not every[-1] or next(lines, None) is not None:
-                        damaged(part)
-                    break
-                if entry.seq > after:
-                    yield entry
-
-
-def _is_header(line: bytes) -> bool:
-    try:
-        return msgspec.json.decode(line, type=_Header).version == VERSION
-    except msgspec.MsgspecError:
-        return False
-
-
-def remove(part: Part, *, keep: bool) -> None:
-    """Deletes an applied part, or sets a damaged one aside as `.bad`."""
-    try:
-        if keep:
-            part.path.rename(part.path.with_suffix(".bad"))
-        else:
-            part.path.unlink()
-    except FileNotFoundError:
-        pass
 
 
 @define(eq=False)
@@ -207,9 +109,11 @@ class Journal:
     _buffer: bytearray = field(factory=bytearray)
     _turn: IDelayedCall | None = None
     _refused: bool = False
+    _new_name: bool = False
+    """A file was made since the directory was last synced."""
     _total: int = 0
     _applied: int = 0
-    _marks: deque[tuple[int, int]] = field(factory=deque)
+    _mark: tuple[int, int] = (0, 0)
     _closed: list[_Closed] = field(factory=list)
     _damaged: set[Part] = field(factory=set)
     _syncing: Deferred[None] | None = None
@@ -233,10 +137,16 @@ class Journal:
         path = self._directory / f"{self.id}.{number:06d}.log"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         file = os.open(path, flags, 0o600)
-        header = _Header(self.id, number, VERSION)
-        self._part_size = os.write(file, msgspec.json.encode(header) + b"\n")
-        self._file = file
-        self._part = Part(self.id, number, path)
+        header = msgspec.json.encode(Header(self.id, number, VERSION)) + b"\n"
+        try:
+            if self._write(file, header) < len(header):
+                raise OSError(errno.ENOSPC, "no room for a header")
+        except OSError:
+            os.close(file)
+            path.unlink()
+            raise
+        self._file, self._part, self._part_size = file, Part(self.id, number, path), 0
+        self._new_name = True
 
     @property
     def full(self) -> bool:
@@ -282,7 +192,7 @@ class Journal:
 
     def flush_now(self) -> None:
         """Hands everything appended so far to the kernel; costs nothing when idle."""
-        if not self._buffer or self._file is None:
+        if self._file is None or not (self._buffer or self._refused):
             return
         try:
             while self._buffer:
@@ -315,7 +225,7 @@ class Journal:
         if self._policy == NEVER:
             os.close(old)
         else:
-            self._in_thread(lambda: _sync_and_close(old)).addErrback(_not_synced)
+            self._in_thread(lambda: _sync_and_close([old])).addErrback(_not_synced)
 
     def _want_sync(self) -> None:
         if self._policy == ALWAYS:
@@ -335,9 +245,12 @@ class Journal:
         if self._file is None:
             return
         # A descriptor of its own: rotation may close ours meanwhile.
-        copy = os.dup(self._file)
+        descriptors = [os.dup(self._file)]
+        if self._new_name:
+            self._new_name = False
+            descriptors.append(os.open(self._directory, os.O_RDONLY))
         waiters, self._sync_waiters = self._sync_waiters, []
-        self._syncing = self._in_thread(lambda: _sync_and_close(copy))
+        self._syncing = self._in_thread(lambda: _sync_and_close(descriptors))
         self._syncing.addErrback(_not_synced)
         self._syncing.addCallback(self._synced, waiters)
 
@@ -364,13 +277,14 @@ class Journal:
     def mark(self) -> int:
         """The boundary of a flush: the newest entry. `applied` is told of it later."""
         self.flush_now()
-        self._marks.append((self.last, self._total))
+        self._mark = (self.last, self._total)
         return self.last
 
     def applied(self, sequence: int) -> None:
         """Everything up to `sequence` is in the database: its files may go."""
-        while self._marks and self._marks[0][0] <= sequence:
-            self._applied = self._marks.popleft()[1]
+        boundary, total = self._mark
+        if boundary <= sequence:
+            self._applied = max(self._applied, total)
         while self._closed and self._closed[0].last <= sequence:
             part = self._closed.pop(0).part
             remove(part, keep=part in self._damaged)
@@ -423,11 +337,12 @@ class Journal:
         (self._directory / f"{self.id}.lock").unlink(missing_ok=True)
 
 
-def _sync_and_close(descriptor: int) -> None:
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _sync_and_close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _not_synced(failure: Any) -> None:

@@ -159,7 +159,9 @@ class Ledger:
         try:
             await self._writer.flush()
             await self._db.run(holds.release_journal, self._journal.id)
-        except KnightError:
+        except Exception as error:  # noqa: BLE001 - the files must be closed
+            if not isinstance(error, KnightError):
+                log.failure("the ledger cannot be applied")
             log.warn("the ledger stops; the next start applies what is left")
             applied = False
         else:
@@ -263,6 +265,18 @@ class Ledger:
         now = self._clock.seconds()
         return self._balances.comfortable(user, token, amount, now)
 
+    def comfort(
+        self, user_id: int, token_id: int, unlimited: bool, amount: int
+    ) -> bool | Deferred[bool]:
+        """As `comfortable`, after reading balances that are unknown or too old.
+
+        A caller who comes back after a while is not known to have comfort; this asks
+        before something expensive is done because of that. Never fails: while the
+        database is away it answers by what was last known.
+        """
+        user, token = self._accounts(user_id, token_id, unlimited)
+        return self._admission.comfort(user, token, amount)
+
     def _accounts(
         self, user_id: int, token_id: int, unlimited: bool
     ) -> tuple[Account, Account | None]:
@@ -349,10 +363,7 @@ class Ledger:
         self._close(hold)
         sure, charged = self._promise(hold, amount)
         hold.charged = charged
-        for account in (hold.user, hold.token):
-            if account is not None:
-                _move(account, charged, hold)
-                self._balances.touch(account)
+        self._move(hold, charged)
         row["quota"] = charged
         row.setdefault("other", {})["evidence"] = evidence
         in_sql = hold.place is Place.SQL
@@ -387,11 +398,7 @@ class Ledger:
         now = self._clock.seconds()
         if self._balances.comfortable(hold.user, hold.token, extra, now):
             return amount, amount
-        spare = amount - covered
-        for account in (hold.user, hold.token):
-            if account is not None:
-                spare = min(spare, _spare(account, hold))
-        return covered, covered + max(0, spare)
+        return covered, covered + min(amount - covered, hold.spare())
 
     def release(self, hold: Hold) -> None:
         """Gives a hold up: nothing is charged and no row is written."""
@@ -401,10 +408,7 @@ class Ledger:
         self._close(hold)
         if hold.place is not Place.SQL:
             return
-        for account in (hold.user, hold.token):
-            if account is not None:
-                account.coming += hold.amount
-                self._balances.touch(account)
+        self._move(hold, 0)
         self._add(
             Draft(
                 seq=0,
@@ -475,17 +479,14 @@ class Ledger:
         return entry
 
     def _close(self, hold: Hold) -> None:
-        """Takes an open hold off the accounts."""
-        hold.done = True
+        hold.close()
         self.figures.holds_open -= 1
         self.figures.holds_quota -= hold.amount
-        for account in (hold.user, hold.token):
-            if account is not None:
-                account.open -= 1
-                if hold.place is Place.MEMORY:
-                    account.held -= hold.amount
-                elif hold.place is Place.SQL:
-                    account.lent -= hold.amount
+
+    def _move(self, hold: Hold, charged: int) -> None:
+        hold.charge(charged)
+        for account in hold.accounts:
+            self._balances.touch(account)
 
     def _over(self, hold: Hold) -> None:
         if self._strict:
@@ -523,21 +524,3 @@ class Ledger:
     def records(self) -> dict[str, int]:
         """Entries made so far, by kind."""
         return dict(self._journal.records)
-
-
-def _move(account: Account, charged: int, hold: Hold) -> None:
-    """What a settlement does to the account until it is applied."""
-    if hold.place is not Place.SQL:
-        account.fresh += charged
-    elif charged >= hold.amount:
-        account.fresh += charged - hold.amount
-    else:
-        account.coming += hold.amount - charged
-
-
-def _spare(account: Account, hold: Hold) -> int:
-    """What the row will have beyond the hold, as far as it is known."""
-    if account.known is None:
-        return 0
-    inside = hold.amount if hold.place is Place.MEMORY else 0
-    return account.known - account.unapplied - inside

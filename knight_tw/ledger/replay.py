@@ -19,14 +19,8 @@ from twisted.logger import Logger
 from knight_tw.ledger import posting
 from knight_tw.ledger.entries import Entry
 from knight_tw.ledger.holds import CLOSED, release_journal
-from knight_tw.ledger.journal import (
-    InThread,
-    Part,
-    locked,
-    parts_in,
-    read_entries,
-    remove,
-)
+from knight_tw.ledger.journal import InThread
+from knight_tw.ledger.parts import Part, locked, parts_in, read_entries, remove
 from knight_tw.ledger.posting import Batch
 from knight_tw.ledger.store import Store
 from knight_tw.storage.database import Database

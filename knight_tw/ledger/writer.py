@@ -82,6 +82,8 @@ class Writer:
     _waiters: list[tuple[int, Deferred[None]]] = field(factory=list)
     _waiting_since: float | None = None
     _flying_since: float | None = None
+    _began: float | None = None
+    """When the flush that runs now began."""
 
     def start(self) -> None:
         """The journal is open: show signs of life from now on."""
@@ -104,8 +106,8 @@ class Writer:
         """True while the database does not take what we have."""
         if self._failures:
             return True
-        since = self._flying_since
-        return since is not None and self._clock.seconds() - since > STUCK_SECONDS
+        began = self._began
+        return began is not None and self._clock.seconds() - began > STUCK_SECONDS
 
     @property
     def lag(self) -> float:
@@ -180,7 +182,7 @@ class Writer:
             delay = self._seconds if self._queue or self._on_disk else None
         finally:
             self._running = False
-            self._flying_since = None
+            self._began = self._flying_since = None
         if delay is not None and self._timer is None:
             self._timer = self._clock.callLater(delay, self._begin)
 
@@ -205,6 +207,7 @@ class Writer:
         began, as_of = self._balances.moment(), self._clock.seconds()
         work, self._queue = self._queue, []
         on_disk, attempts = self._on_disk, self.attempts.take()
+        self._began = as_of
         self._flying_since = self._waiting_since or as_of
         self._waiting_since = None
         batch = Batch(

@@ -232,14 +232,14 @@ class Pump:
 
     # the client's side (a push producer of its transport) --------------------
 
-    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def pauseProducing(self) -> None:
         """The client reads too slowly: stop reading from the provider."""
         self._answer.pause()
 
-    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def resumeProducing(self) -> None:
         """The client has caught up."""
         self._answer.resume()
 
-    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
+    def stopProducing(self) -> None:
         """The client's transport is gone; `Reply.on_gone` decides what happens."""
         self._answer.resume()

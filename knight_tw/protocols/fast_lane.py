@@ -22,7 +22,7 @@ from knight_tw.protocols.fast_reply import FastReply
 from knight_tw.protocols.general import GeneralChannel
 from knight_tw.protocols.message import Message
 from knight_tw.protocols.reply import Exchange
-from knight_tw.protocols.transport import Write, eager, socket_of, unsent
+from knight_tw.protocols.transport import Write, eager, queued, socket_of, unsent
 from knight_tw.records import Dialect, Head
 from knight_tw.wire import envelope
 
@@ -412,14 +412,16 @@ class FastLane(Protocol):
 
     def _stuck(self, now: float) -> bool:
         """True when the client has taken no byte for too long."""
-        waiting = unsent(self._socket)
         limit = self._lanes.limits.write_timeout
+        if not limit or not unsent(self._socket):
+            self._stuck_since = now
+            return False
         # The general lane's writes are not counted: there growth looks like silence.
-        taken = self._written - waiting
-        if not waiting or taken > self._taken or not limit:
+        taken = self._written - queued(self._socket)
+        if taken > self._taken:
             self._stuck_since = now
         self._taken = taken
-        return bool(waiting) and now - self._stuck_since > limit
+        return now - self._stuck_since > limit
 
     def _patience(self) -> float:
         """Seconds that the connection may stay in its state; 0 = any time."""

@@ -8,6 +8,9 @@ take goes the ordinary way, with its order and its back-pressure.
 
 from __future__ import annotations
 
+import fcntl
+import struct
+import termios
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -88,6 +91,22 @@ def unsent(descriptor: FileDescriptor | None) -> int:
         return 0
     waiting: int = descriptor._tempDataLen
     return waiting + len(descriptor.dataBuffer) - descriptor.offset
+
+
+def queued(descriptor: FileDescriptor | None) -> int:
+    """Bytes that were written and that the peer has not taken yet, as far as known.
+
+    A slow peer frees the kernel's buffer long before the kernel asks for more.
+    """
+    if descriptor is None:
+        return 0
+    try:
+        number = descriptor.fileno()  # type: ignore[no-untyped-call]  # bare there
+        answer = fcntl.ioctl(number, termios.TIOCOUTQ, bytes(4))
+    except (OSError, ValueError):
+        return unsent(descriptor)
+    in_kernel: int = struct.unpack("i", answer)[0]
+    return unsent(descriptor) + in_kernel
 
 
 class Swept(Protocol):

@@ -38,8 +38,8 @@ class Target:
         options: Values of administrator options that providers read, by key.
         client_model: The model's name as the client sent it; empty when not told.
         token: The credential that the provider gave for the key (`exchange`).
-        asked: The members of the client's request that the reading of the answer
-            needs; written by the provider's own `prepare`.
+        asked: Top level of the client's own body, before any change.
+        created: Unix seconds, for answers that must bear a date.
     """
 
     channel: Channel
@@ -54,7 +54,8 @@ class Target:
     options: Mapping[str, Any] = field(factory=dict)
     client_model: str = ""
     token: str = ""
-    asked: Body = field(factory=dict)
+    asked: Mapping[str, Any] = field(factory=dict)
+    created: int = 0
 
 
 SpeaksFor = Callable[[Channel, str, str, Mapping[str, Any]], tuple[Dialect, ...]]

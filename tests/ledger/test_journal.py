@@ -13,16 +13,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from knight_tw.ledger.entries import NOTE, Draft, Entry
-from knight_tw.ledger.journal import (
-    ALWAYS,
-    INTERVAL,
-    NEVER,
-    Journal,
-    Part,
-    locked,
-    parts_in,
-    read_entries,
-)
+from knight_tw.ledger.journal import ALWAYS, INTERVAL, NEVER, Journal
+from knight_tw.ledger.parts import Part, locked, parts_in, read_entries
 
 
 class Threads:
@@ -56,6 +48,7 @@ class JournalCase(SynchronousTestCase):
         self.writes: list[int] = []
         self.broken = 0
         self.journal = self.opened()
+        self.writes.clear()
         self.damaged: list[Part] = []
 
     def opened(self, policy: str = NEVER, **options: Any) -> Journal:
@@ -140,7 +133,7 @@ class WritingTests(JournalCase):
 
     def test_rotation(self) -> None:
         """Parts follow each other; an applied one is deleted."""
-        journal = self.journal = self.opened(part_bytes=200)
+        journal = self.journal = self.opened(part_bytes=100)
         for call in "abcdef":
             self.note(call)
             journal.flush_now()
@@ -207,6 +200,22 @@ class LimitTests(JournalCase):
         self.assertFalse(self.journal.full)
         self.assertEqual(self.calls(), ["a", "b"])
         self.assertEqual(self.journal.buffered_bytes, 0)
+
+    def test_no_room_for_another_part(self) -> None:
+        """A part that cannot be made is made later; holds are refused meanwhile."""
+        self.journal = self.opened(part_bytes=1)
+        for rest in (0, 5):
+            self.note("a")
+            self.broken = len(self.journal._buffer) + 1 + rest
+            self.journal.flush_now()
+            self.assertTrue(self.journal.full)
+            self.broken = 0
+            self.clock.advance(1)
+            self.assertFalse(self.journal.full)
+        self.note("b")
+        self.journal.flush_now()
+        self.assertEqual(self.calls(), ["a", "a", "b"])
+        self.assertEqual([it.number for it in self.parts()], [1, 2, 3, 4])
 
 
 class DamageTests(JournalCase):

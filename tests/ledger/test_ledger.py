@@ -487,6 +487,29 @@ class LearnTests(LedgerCase):
         self.assertTrue(self.ledger.comfortable(USER, TOKEN, True, 1))
         self.assertTrue(self.ledger.comfortable(USER, 0, False, 1))
 
+    def test_comfort_after_a_while(self) -> None:
+        """`comfort` reads what is unknown or old, and says what `hold` would do."""
+        self.seed(quota=10 * TRUST)
+        self.assertTrue(self.done(self.comfort(TRUST)))
+        self.assertIs(self.comfort(TRUST), True)
+        self.assertIs(self.comfort(10 * TRUST), False)
+        self.world.clock.advance(100)
+        self.assertFalse(self.ledger.comfortable(USER, TOKEN, False, TRUST))
+        self.sql(_set_quota, TRUST)
+        self.assertFalse(self.done(self.comfort(1)))
+
+    def test_comfort_while_away(self) -> None:
+        """With the database away the last reading decides, if there is one."""
+        self.world.main.away = True
+        self.assertFalse(self.done(self.comfort(1)))
+        self.ledger.learn(USER, RICH, TOKEN, RICH, unlimited=False)
+        self.world.clock.advance(100)
+        self.assertTrue(self.done(self.comfort(1)))
+
+    def comfort(self, amount: int) -> Any:
+        """`Ledger.comfort` of the user with the token."""
+        return self.ledger.comfort(USER, TOKEN, False, amount)
+
     def test_charged_by_another_process(self) -> None:
         """The balances that a flush reads contain what others charged."""
         self.seed()

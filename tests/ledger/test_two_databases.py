@@ -33,7 +33,8 @@ class TwoDatabasesTests(LedgerCase):
     def rows(self) -> list[dict[str, Any]]:
         """The rows in the second database."""
         read = self.logs.inner.run(table, "logs")
-        return self.done(Deferred.fromCoroutine(read))
+        found: list[dict[str, Any]] = self.done(Deferred.fromCoroutine(read))
+        return found
 
     def charge(self, call: str, amount: int = 100, hold: int = 100) -> None:
         """Holds, settles and lets the answer leave."""

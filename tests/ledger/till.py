@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from attrs import define, field
@@ -254,12 +254,6 @@ class LedgerCase(SynchronousTestCase):
         self.addCleanup(ledger._writer.stop)
         return ledger
 
-    @overload
-    def done(self, waiting: Deferred[T]) -> T: ...
-
-    @overload
-    def done(self, waiting: Hold) -> Hold: ...
-
     def done(self, waiting: Any) -> Any:
         """The value, or the result of a Deferred that has fired."""
         if isinstance(waiting, Deferred):
@@ -268,9 +262,8 @@ class LedgerCase(SynchronousTestCase):
 
     def sql(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Runs a thread-side function on the main database, away or not."""
-        return self.done(
-            Deferred.fromCoroutine(self.world.main.inner.run(work, *args, **kwargs))
-        )
+        running = self.world.main.inner.run(work, *args, **kwargs)
+        return cast(T, self.done(Deferred.fromCoroutine(running)))
 
     def seed(self, quota: int = RICH, remain: int = RICH, **more: Any) -> None:
         """A user with a token."""
@@ -286,7 +279,7 @@ class LedgerCase(SynchronousTestCase):
 
     def hold(self, call: str = "call", need: int = 1875, hold: int = 5625) -> Hold:
         """A hold that is granted."""
-        return self.done(self.ask(call, need, hold))
+        return cast(Hold, self.done(self.ask(call, need, hold)))
 
     def ask(
         self, call: str = "call", need: int = 1875, hold: int = 5625, **more: Any

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from knight_tw.convert.context import Context
-from knight_tw.option_groups import ADAPTIVE_MODELS, NO_SAMPLING_MODELS
+from knight_tw.options.groups import ADAPTIVE_MODELS, NO_SAMPLING_MODELS
 
 LEAST_BUDGET: Final = 1024
 """Smallest `budget_tokens` that the API takes."""

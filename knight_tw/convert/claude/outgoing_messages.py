@@ -130,8 +130,7 @@ class _Turns:
         result["content"] = content
         if message.get("is_error"):
             result["is_error"] = True
-        _mark_last([result], message)
-        self._results.append(result)
+        self._results.append(result | marker(message))
 
     def close(self) -> list[dict[str, Any]]:
         """All messages, in the form that the API takes."""

@@ -12,10 +12,9 @@ from knight_tw.convert.gemini import logprobs, spoken
 from knight_tw.convert.gemini.candidate import Candidate, Delta
 from knight_tw.errors import EmptyAnswer, InvalidRequest
 from knight_tw.wire.answers import EMPTY, objects, refuse_errors
+from knight_tw.wire.gemini_usage import counts
 
 Body = dict[str, Any]
-
-COUNTS = ("promptTokenCount", "candidatesTokenCount", "totalTokenCount")
 
 _TEXTS = ("content", "reasoning_content", "refusal")
 
@@ -81,14 +80,9 @@ def created(answer: Mapping[str, Any], context: Context) -> int:
     """Unix seconds of the answer; now when it does not say."""
     said = answer.get("createTime")
     try:
-        return int(datetime.fromisoformat(said).timestamp())
-    except (TypeError, ValueError, OverflowError):
+        return int(datetime.fromisoformat(str(said)).timestamp())
+    except (ValueError, OverflowError):
         return context.created
-
-
-def counts(metadata: Any) -> bool:
-    """True for a `usageMetadata` that counts anything."""
-    return isinstance(metadata, Mapping) and any(n in metadata for n in COUNTS)
 
 
 def _read(entry: Mapping[str, Any], context: Context) -> tuple[Candidate, Body]:

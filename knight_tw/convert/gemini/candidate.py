@@ -22,6 +22,7 @@ from knight_tw.convert.media import Blob
 from knight_tw.convert.signatures import FORMATS, GOOGLE, wrap
 from knight_tw.errors import InvalidRequest
 from knight_tw.wire.answers import objects, unreadable
+from knight_tw.wire.gemini_parts import keep_part
 
 Delta = dict[str, Any]
 
@@ -93,7 +94,7 @@ class Candidate:
             deltas.append({"audio": {"data": rest}})
         content = "".join(self._text)
         sources: Delta = {}
-        cited = grounding.annotations(self._grounding, content, self._spans)
+        cited = grounding.url_citations(self._grounding, content, self._spans)
         if cited:
             sources["annotations"] = [{**e, "index": n} for n, e in enumerate(cited)]
         if self._citations:
@@ -291,18 +292,3 @@ class Candidate:
         if not isinstance(uri, str) or not uri:
             return []
         return self._content(f"[{file.get('displayName') or uri}]({uri})")
-
-
-def keep_part(parts: list[Any], part: Mapping[str, Any]) -> None:
-    """Add a part to those before it, in place; a text goes on with the last one."""
-    last = parts[-1] if parts else {}
-    goes_on = (
-        isinstance(last.get("text"), str)
-        and isinstance(part.get("text"), str)
-        and "thoughtSignature" not in last
-        and last.get("thought", False) == part.get("thought", False)
-    )
-    if goes_on:
-        parts[-1] = {**last, **part, "text": last["text"] + part["text"]}
-    else:
-        parts.append(dict(part))

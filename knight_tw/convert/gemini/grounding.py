@@ -17,7 +17,7 @@ Spans = Mapping[int, tuple[int, str]]
 """Index of a part to where its text begins in the content, and the text."""
 
 
-def annotations(metadata: Any, content: str, spans: Spans) -> list[Entry]:
+def url_citations(metadata: Any, content: str, spans: Spans) -> list[Entry]:
     """The `url_citation` entries for a `groundingMetadata` object.
 
     Pages that no place in the text refers to have both indexes 0; they are listed only

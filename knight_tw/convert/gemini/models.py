@@ -12,7 +12,7 @@ from typing import Final
 
 from knight_tw.convert import channels
 from knight_tw.convert.context import Context
-from knight_tw.option_groups import IMAGINE_MODELS
+from knight_tw.options.groups import IMAGINE_MODELS
 
 _VERSION = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
 _SILENT = re.compile(r"-(?:image|tts|embedding|native-audio)\b")

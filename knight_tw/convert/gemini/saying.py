@@ -28,31 +28,36 @@ def thought(text: str, signature: str = "") -> Part:
     return part
 
 
-def sealed(signature: str, letter: str) -> Part:
+def named_signature(piece: reasoning.Piece) -> str:
+    """The signature with its provider's name; empty when that is unknown."""
+    letter, signature = piece.letter, piece.signature
+    return wrap(letter, signature) if letter and signature else ""
+
+
+def sealed(piece: reasoning.Piece) -> list[Part]:
     """A part with nothing but a signature: Google's own signs a text, others seal
     reasoning that only their provider can read."""
-    named = wrap(letter, signature) if letter else signature
-    field = signing.to_field(named)
-    if letter == GOOGLE:
-        return {"text": "", "thoughtSignature": field}
-    return {"thought": True, "thoughtSignature": field}
+    signature = named_signature(piece)
+    if not signature:
+        return []
+    field = signing.to_field(signature)
+    if piece.letter == GOOGLE:
+        return [{"text": "", "thoughtSignature": field}]
+    return [{"thought": True, "thoughtSignature": field}]
 
 
 def reasoning_parts(message: Mapping[str, Any]) -> list[Part]:
     """The reasoning of a whole message, piece by piece, signed as it was."""
-    shown = reasoning.shown(message)
     pieces = reasoning.pieces(message)
-    texts = [piece for piece in pieces if piece.text]
     parts: list[Part] = []
-    if shown and not any(piece.text in shown for piece in texts):
+    shown = reasoning.shown(message)
+    if shown and not any(piece.text for piece in pieces):
         parts.append(thought(shown))
-        pieces = [piece for piece in pieces if not piece.text]
     for piece in pieces:
-        named = wrap(piece.letter, piece.signature) if piece.letter else piece.signature
-        if piece.encrypted and piece.signature:
-            parts.append(sealed(piece.signature, piece.letter))
+        if piece.encrypted:
+            parts += sealed(piece)
         elif piece.text or piece.signature:
-            parts.append(thought(piece.text, named if piece.signature else ""))
+            parts.append(thought(piece.text, named_signature(piece)))
     return parts
 
 

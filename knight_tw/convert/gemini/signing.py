@@ -31,15 +31,23 @@ def from_field(value: Any) -> str:
     """
     if not isinstance(value, str) or not value or value in DUMMIES:
         return ""
+    if found := wrapped(value):
+        return found
     data = _decoded(value)
     if data is None:
         return wrap(GOOGLE, value)
-    if data.startswith(_MARK):
-        text = data.decode(errors="replace")
-        if owner(text):
-            return text
-    own = base64.b64encode(data).decode()
-    return "" if own.translate(_BACK).rstrip("=") in DUMMIES else wrap(GOOGLE, own)
+    standard = base64.b64encode(data).decode()
+    dummy = standard.translate(_BACK).rstrip("=") in DUMMIES
+    return "" if dummy else wrap(GOOGLE, standard)
+
+
+def wrapped(value: Any) -> str:
+    """The wrapped signature in a `thoughtSignature`, empty for Google's own."""
+    data = _decoded(value) if isinstance(value, str) else None
+    if data is None or not data.startswith(_MARK):
+        return ""
+    text = data.decode(errors="replace")
+    return text if owner(text) else ""
 
 
 _BACK = str.maketrans("+/", "-_")

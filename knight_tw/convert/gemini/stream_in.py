@@ -13,7 +13,6 @@ from knight_tw.convert import usage
 from knight_tw.convert.context import Context
 from knight_tw.convert.gemini import logprobs
 from knight_tw.convert.gemini.answers_in import (
-    counts,
     created,
     identity,
     refuse_blocked,
@@ -23,6 +22,7 @@ from knight_tw.convert.gemini.candidate import Candidate, Delta
 from knight_tw.errors import KnightError
 from knight_tw.wire.answers import decode_object, objects, refuse_errors
 from knight_tw.wire.chat import MOST_CHOICES
+from knight_tw.wire.gemini_usage import counts
 from knight_tw.wire.sse import Event
 
 Chunk = dict[str, Any]

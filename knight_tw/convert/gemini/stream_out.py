@@ -17,7 +17,6 @@ from knight_tw.convert.context import Context
 from knight_tw.convert.gemini import grounding, logprobs, saying
 from knight_tw.convert.gemini.answers_out import ending
 from knight_tw.convert.gemini.saying import Part
-from knight_tw.convert.signatures import GOOGLE, wrap
 from knight_tw.wire import sse, top
 from knight_tw.wire.answers import objects
 from knight_tw.wire.chat import MOST_CHOICES
@@ -152,17 +151,13 @@ def _reasoning(delta: Mapping[str, Any], state: _Choice) -> list[Part]:
     text = reasoning.shown(delta)
     parts = [saying.thought(text)] if text else []
     for piece in reasoning.pieces(delta):
-        letter = piece.letter or state.letters.get(piece.index, "")
-        if letter and len(state.letters) < MOST_CALLS:
-            state.letters[piece.index] = letter
-        if not piece.signature:
-            continue
+        piece.letter = piece.letter or state.letters.get(piece.index, "")
+        if len(state.letters) < MOST_CALLS:
+            state.letters[piece.index] = piece.letter
         if piece.encrypted:
-            parts.append(saying.sealed(piece.signature, letter))
-        elif letter == GOOGLE or not letter:
-            parts.append(saying.thought("", piece.signature))
-        else:
-            parts.append(saying.thought("", wrap(letter, piece.signature)))
+            parts += saying.sealed(piece)
+        elif signature := saying.named_signature(piece):
+            parts.append(saying.thought("", signature))
     return parts
 
 

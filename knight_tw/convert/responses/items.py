@@ -41,6 +41,7 @@ _ECHOED_IF_SAID = (
     *("prompt_cache_retention", "prompt_cache_options", "max_tool_calls", "background"),
 )
 _MERGED = ("text", "reasoning")
+_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
 
 
 def tail(identity: Any) -> str:
@@ -151,7 +152,7 @@ def response_object(
     response: Item = {"id": identity, "object": "response", "created_at": created}
     response |= {"status": "in_progress", "incomplete_details": None, "error": None}
     response |= {"model": model, "output": [], **_echo(request), "usage": None}
-    if isinstance(service_tier, str):
+    if service_tier in _TIERS:
         response["service_tier"] = service_tier
     return response
 

@@ -15,8 +15,8 @@ from attrs import frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from knight_tw.option_table import OPTIONS
 from knight_tw.options import OptionRefused, Options, hidden
+from knight_tw.options.table import OPTIONS
 from knight_tw.records import ROLE_ROOT
 from knight_tw.storage import option_queries, options
 from knight_tw.storage.database import Database

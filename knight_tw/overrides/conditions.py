@@ -11,8 +11,8 @@ from typing import Any
 from attrs import field, frozen
 
 from knight_tw.errors import KnightError
-from knight_tw.override_headers import joined
-from knight_tw.override_paths import Document, Steps, parse
+from knight_tw.overrides.headers import joined
+from knight_tw.overrides.paths import Document, Steps, parse
 
 
 @frozen(eq=False)

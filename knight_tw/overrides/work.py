@@ -7,8 +7,8 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from knight_tw.override_conditions import Context
-from knight_tw.override_paths import Document
+from knight_tw.overrides.conditions import Context
+from knight_tw.overrides.paths import Document
 
 Operation = Mapping[str, Any]
 Check = Callable[[Operation], None]

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from knight_tw.override_headers import FRAMING, check_name, check_value
-from knight_tw.override_paths import parse
-from knight_tw.override_work import Mode, Operation, Work, text_of
+from knight_tw.overrides.headers import FRAMING, check_name, check_value
+from knight_tw.overrides.paths import parse
+from knight_tw.overrides.work import Mode, Operation, Work, text_of
 
 _APPEND, _ONLY = "$append", "$keep_only_declared"
 _SIDES = ("json:", "header:")

@@ -15,12 +15,12 @@ import msgspec
 from attrs import field, frozen
 
 from knight_tw.errors import ChannelFault, InvalidRequest
-from knight_tw.override_conditions import Context, holds
-from knight_tw.override_headers import headers
-from knight_tw.override_headers import validate as validate_headers
-from knight_tw.override_operations import check, targets
-from knight_tw.override_paths import Document
-from knight_tw.override_work import Work
+from knight_tw.overrides.conditions import Context, holds
+from knight_tw.overrides.headers import headers
+from knight_tw.overrides.headers import validate as validate_headers
+from knight_tw.overrides.operations import check, targets
+from knight_tw.overrides.paths import Document
+from knight_tw.overrides.work import Work
 
 __all__ = [
     "Applied",

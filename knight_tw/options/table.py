@@ -1,6 +1,6 @@
 """The flat keys of the option table, and the whole of it as `OPTIONS`.
 
-Source: options specification, section 2; the structured keys stand in `option_groups`.
+Source: options specification, section 2; the structured keys stand in `groups`.
 Keys, kinds and defaults are contract: old databases and consoles rely on them. `help`
 is what the console shows.
 """
@@ -11,10 +11,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from knight_tw import option_checks as checks
-from knight_tw import option_groups as groups
-from knight_tw import option_kinds as kinds
-from knight_tw.option_kinds import (
+from knight_tw.options import checks, groups, kinds
+from knight_tw.options.kinds import (
     Kind,
     Option,
     fractional,

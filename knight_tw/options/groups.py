@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from knight_tw import option_checks as checks
-from knight_tw import option_kinds as kinds
 from knight_tw.expressions import smoke_all
-from knight_tw.option_kinds import (
+from knight_tw.options import checks, kinds
+from knight_tw.options.kinds import (
     Kind,
     Option,
     fractional,

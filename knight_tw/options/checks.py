@@ -11,8 +11,8 @@ from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
-from knight_tw import option_kinds as kinds
 from knight_tw import patterns
+from knight_tw.options import kinds
 
 COLORS = (
     "blue", "green", "cyan", "purple", "pink", "red", "orange", "amber", "yellow",

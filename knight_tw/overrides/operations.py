@@ -11,10 +11,10 @@ from typing import Any
 
 from knight_tw import patterns
 from knight_tw.errors import KnightError
-from knight_tw.override_conditions import check_conditions, equal, met_by
-from knight_tw.override_header_operations import HEADER_MODES
-from knight_tw.override_paths import Document, parse, plain
-from knight_tw.override_work import Apply, Mode, Operation, Work, text_of
+from knight_tw.overrides.conditions import check_conditions, equal, met_by
+from knight_tw.overrides.header_operations import HEADER_MODES
+from knight_tw.overrides.paths import Document, parse, plain
+from knight_tw.overrides.work import Apply, Mode, Operation, Work, text_of
 
 REPLY_STATUS = range(100, 512)
 

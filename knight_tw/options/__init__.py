@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from knight_tw.option_kinds import MAX_TEXT, Kind, Option
-from knight_tw.option_table import OPTIONS
+from knight_tw.options.kinds import MAX_TEXT, Kind, Option
+from knight_tw.options.table import OPTIONS
 
 HIDDEN_ENDINGS = ("Token", "Secret", "Key", "secret", "api_key")
 """A key that ends so is never shown, whoever made it."""
