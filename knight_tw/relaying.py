@@ -6,12 +6,15 @@ import random
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 
 from knight_tw.accounts.callers import Callers
 from knight_tw.background import Background
 from knight_tw.cache import Cache, SharedTurns
 from knight_tw.channels.health import ChannelHealth
+from knight_tw.credentials import TokenExchange, sign_rsa
 from knight_tw.ledger import Ledger
+from knight_tw.providers.provider import TokenRequest
 from knight_tw.relay import Relay
 from knight_tw.relay.attempt import Timeouts, Wire
 from knight_tw.relay.call import Call
@@ -30,6 +33,8 @@ from knight_tw.web.model_lists import ModelLists
 from knight_tw.web.relay import RelaySurface
 
 MEGABYTE = 1024 * 1024
+TOKEN_SECONDS, TOKEN_BYTES = 15.0, 1024 * 1024
+"""Limits of a request that exchanges a key for a token."""
 
 
 @frozen(eq=False)
@@ -83,8 +88,10 @@ class Relaying:
                 idle=settings.streaming_timeout,
                 whole=settings.relay_timeout,
             ),
+            _tokens(upstream, reactor, background, in_thread),
             limit,
             settings.stream_scanner_max_buffer_mb * MEGABYTE,
+            settings.max_file_download_mb * MEGABYTE,
             policy,
         )
         relay = Relay(
@@ -114,3 +121,30 @@ class Relaying:
             wire, lambda: snapshots.knobs, lambda: snapshots.prices, reactor
         )
         return cls(surface, ids, health, watch, probe)
+
+
+def _tokens(
+    upstream: Upstream, reactor: Any, background: Background, in_thread: InThread
+) -> TokenExchange:
+    """Tokens for keys that are not themselves credentials."""
+
+    async def sent(
+        request: TokenRequest, proxy: str, guarded: bool
+    ) -> tuple[int, bytes]:
+        answer = await upstream.send(
+            "POST",
+            request.url,
+            request.headers,
+            request.body,
+            proxy=proxy,
+            guarded=guarded,
+            first_byte_timeout=TOKEN_SECONDS,
+        )
+        return answer.status, await answer.read(TOKEN_BYTES, TOKEN_SECONDS)
+
+    def send(
+        request: TokenRequest, *, proxy: str, guarded: bool
+    ) -> Deferred[tuple[int, bytes]]:
+        return Deferred.fromCoroutine(sent(request, proxy, guarded))
+
+    return TokenExchange(send, reactor, background, in_thread, sign_rsa)

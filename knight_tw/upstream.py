@@ -8,13 +8,14 @@ the URL and the pool are looked up, the answer's body is read as its caller like
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from attrs import define, frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IProtocol
 
 from knight_tw import __version__
 from knight_tw.addresses import AddressGuard, AddressRefused
@@ -26,6 +27,8 @@ from knight_tw.protocols.connector import Connector
 from knight_tw.protocols.heads import BadHeader, encoded, lines
 from knight_tw.protocols.proxy import Environment, Proxy
 from knight_tw.protocols.transport import Sweep, period_for
+
+P = TypeVar("P", bound=IProtocol)
 
 MAX_REDIRECTS = 5
 """Redirects that a download follows."""
@@ -111,14 +114,14 @@ class Upstream:
         self._timeouts = timeouts or Timeouts()
         shortest = (limits.idle_timeout, self._timeouts.connect)
         sweep = Sweep(reactor, period_for(*shortest))
-        connector = Connector(
+        self._connector = Connector(
             reactor,
             sweep,
             idle_timeout=limits.idle_timeout,
             insecure=insecure,
             trust_root=trust_root,
         )
-        self._pools = Pools(limits, sweep, connector.open, reactor)
+        self._pools = Pools(limits, sweep, self._connector.open, reactor)
         self._environment = Environment.of(proxies or {})
         self._guard = guard or AddressGuard()
         self._targets: dict[tuple[str, str, bool], _Target] = {}
@@ -201,6 +204,41 @@ class Upstream:
         """
         return Deferred.fromCoroutine(self._downloaded(url, limit, proxy, timeout))
 
+    async def attach(
+        self,
+        url: str,
+        make: Callable[[str, int, str], P],
+        *,
+        proxy: str = "",
+        guarded: bool = False,
+        timeout: float = 0.0,
+    ) -> P:
+        """A protocol of the caller's own, connected to where a URL leads (websockets).
+
+        TLS, proxies and the guard are as in `send`; a proxy always tunnels. Whoever
+        attaches a protocol closes its connection.
+
+        Args:
+            url: Of HTTP, or `ws` and `wss`.
+            make: The protocol, by host, port and request target.
+            timeout: Seconds for name, TCP and proxy; 0 = any.
+
+        Raises:
+            UpstreamFailed, AddressRefused: as `send`.
+        """
+        if url.startswith(("ws:", "wss:")):
+            url = f"http{url[2:]}"
+        scheme, host, port, path, _ = _split(url, guarded)
+        through = self._through(proxy, scheme, host, port)
+        guard = self._guard if guarded else None
+        tunnel = through is not None
+        origin = Origin(
+            scheme == "https", host, port, through, tunnel, guard, bool(proxy)
+        )
+        protocol = make(host, port, path)
+        await self._connector.attach(origin, protocol, timeout)
+        return protocol
+
     def close(self, grace: float = 0.0) -> Deferred[None]:
         """Send nothing more; fires when all connections are closed.
 
@@ -237,12 +275,7 @@ class Upstream:
             AddressRefused: the guard does not allow its scheme.
         """
         scheme, host, port, path, login = _split(url, guarded)
-        try:
-            through = Proxy.parse(proxy) if proxy else None
-        except ValueError as error:
-            raise failed(str(error)) from None
-        if through is None:
-            through = self._environment.proxy(scheme, host, port)
+        through = self._through(proxy, scheme, host, port)
         tls = scheme == "https"
         tunnel = through is not None and (
             tls or through.scheme not in ("http", "https")
@@ -261,6 +294,14 @@ class Upstream:
             self._targets.clear()
         self._targets[url, proxy, guarded] = target
         return target
+
+    def _through(self, proxy: str, scheme: str, host: str, port: int) -> Proxy | None:
+        """The proxy that is named, else the environment's for an address."""
+        try:
+            named = Proxy.parse(proxy) if proxy else None
+        except ValueError as error:
+            raise failed(str(error)) from None
+        return named or self._environment.proxy(scheme, host, port)
 
     # downloads ---------------------------------------------------------------
 

@@ -8,7 +8,7 @@ got them twice (specification, section 1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import define
@@ -136,11 +136,6 @@ def kind(detail: Mapping[str, Any]) -> str:
         if name.startswith(known):
             return known
     return TEXT
-
-
-def letters(message: Mapping[str, Any]) -> Iterator[str]:
-    """The providers of the entries of a message or delta."""
-    return (detail_letter(detail) for detail in details(message))
 
 
 def _text(detail: Mapping[str, Any], name: str) -> str:

@@ -17,9 +17,6 @@ CLAUDE_LIMIT = 128
 OPENAI_LIMIT = 64
 """Most characters of a call id or a tool name that OpenAI takes."""
 
-NO_SCHEMA: Mapping[str, Any] = {"type": "object", "properties": {}}
-"""What a tool without parameters declares."""
-
 UNPARSED = "_arguments"
 """The member that carries arguments that are no JSON object."""
 

@@ -185,7 +185,8 @@ def _account(
         decision.uncollected += entry.amount - paid
     user = _of(decision.users, entry.user, UserMove)
     user.used += paid
-    user.count += 1
+    if entry.instalment <= 1:
+        user.count += 1
     if entry.token in tokens:
         token = _of(decision.tokens, entry.token, TokenMove)
         token.used += paid

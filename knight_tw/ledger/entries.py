@@ -102,6 +102,8 @@ class _Line(Struct, omit_defaults=True):
         amount: What the call costs, or what a refund gives back.
         at: Unix seconds.
         hidden: The row only counts in the statistics and is not written to `logs`.
+        instalment: Which one this is of a call that is charged in instalments, from 1;
+            0 for a call that is charged once.
     """
 
     seq: int
@@ -118,6 +120,7 @@ class _Line(Struct, omit_defaults=True):
     evidence: str = ""
     at: int = 0
     hidden: bool = False
+    instalment: int = 0
 
 
 class Entry(_Line):

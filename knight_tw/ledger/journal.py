@@ -300,34 +300,37 @@ class Journal:
         log.critical("journal file {path} is damaged", path=str(part.path))
         self._damaged.add(part)
 
-    def close(self, *, everything_applied: bool) -> Deferred[None]:
-        """Ends the journal; its files go when they are not needed for a replay.
+    def close(self, *, keep: bool) -> Deferred[bool]:
+        """Ends the journal; True when its files are gone, for everything is applied.
 
-        A journal with unapplied entries stays for the next start.
+        A journal with unapplied entries stays for the next start; with `keep` any.
         """
         self.flush_now()
         for timer in (self._turn, self._sync_timer):
             if timer is not None and timer.active():
                 timer.cancel()
         self._turn = self._sync_timer = None
-        return Deferred.fromCoroutine(self._close(everything_applied))
+        return Deferred.fromCoroutine(self._close(keep))
 
-    async def _close(self, everything_applied: bool) -> None:
+    async def _close(self, keep: bool) -> bool:
         while self._syncing is not None:
             done: Deferred[None] = Deferred()
             self._sync_waiters.append(done)
             self._sync_again = True
             await done
         file, self._file = self._file, None
-        if file is not None and self._policy != NEVER and not everything_applied:
-            await self._in_thread(lambda: os.fsync(file)).addErrback(_not_synced)
+        # Asked only now: an entry may have come while the last sync ran.
+        finished = not keep and self.unapplied_bytes == 0
         if file is not None:
+            if not finished and self._policy != NEVER:
+                await self._in_thread(lambda: os.fsync(file)).addErrback(_not_synced)
             os.close(file)
-        if everything_applied and not self._buffer:
+        if finished:
             self._remove_files()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+        return finished
 
     def _remove_files(self) -> None:
         for closed in self._closed:

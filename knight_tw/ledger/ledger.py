@@ -159,18 +159,23 @@ class Ledger:
         try:
             await self._writer.flush()
             await self._db.run(holds.release_journal, self._journal.id)
+            keep = False
         except Exception as error:  # noqa: BLE001 - the files must be closed
             if not isinstance(error, KnightError):
                 log.failure("the ledger cannot be applied")
             log.warn("the ledger stops; the next start applies what is left")
-            applied = False
-        else:
-            applied = True
+            keep = True
         self._writer.stop()
-        await self._journal.close(everything_applied=applied)
-        if applied:
-            now = int(self._clock.seconds())
+        if await self._journal.close(keep=keep):
+            await self._forget_journal()
+
+    async def _forget_journal(self) -> None:
+        """Marks our journal as closed. When that fails its row stays, and no harm."""
+        now = int(self._clock.seconds())
+        try:
             await close_journal(self._db, self._logs, self._journal.id, now)
+        except KnightError:
+            log.warn("the row of a closed journal stays")
 
     def flushed(self) -> Deferred[None]:
         """Fires when everything so far is applied; fails as the database does."""
@@ -337,6 +342,7 @@ class Ledger:
         row: dict[str, Any],
         channel_id: int = 0,
         evidence: str = PROVIDER,
+        instalment: int = 0,
     ) -> int:
         """Charges a call, once, in place of its hold.
 
@@ -349,6 +355,9 @@ class Ledger:
             row: Columns of the log row, `other` as a dict, and perhaps `duration_ms`
                 for the statistics. It belongs to the ledger from now on; `quota` and
                 `other.evidence` are set here.
+            instalment: Which one this is, from 1, of a call that is charged in several,
+                each with a hold and a call id of its own. They add up to one log row,
+                found by its `request_id`, and count as one request (`instalments`).
 
         Returns:
             What is charged. When `amount` exceeds the hold and the caller has no
@@ -382,6 +391,7 @@ class Ledger:
                 amount=amount,
                 evidence=evidence,
                 at=int(self._clock.seconds()),
+                instalment=instalment,
                 row=row,
             )
         )

@@ -20,7 +20,7 @@ import msgspec
 import sqlalchemy as sa
 from attrs import define, field, frozen
 
-from knight_tw.ledger import holds, statistics
+from knight_tw.ledger import holds, instalments, statistics
 from knight_tw.ledger.charges import Decision, decide
 from knight_tw.ledger.entries import (
     REFUND,
@@ -168,6 +168,7 @@ def insert_rows(
 ) -> None:
     """Writes the log rows of entries, with the amounts that were really charged."""
     rows: list[tuple[Any, ...]] = []
+    further: list[tuple[Any, ...]] = []
     for entry in entries:
         row = entry.row
         if row is None or entry.hidden:
@@ -184,8 +185,10 @@ def insert_rows(
                 rows.append(_missing(entry, row, entry.sure - paid))
         elif entry.kind == REFUND:
             values[_QUOTA] = entry.amount
-        rows.append(tuple(values))
+        (further if entry.instalment > 1 else rows).append(tuple(values))
     INSERT_LOG.run(connection, rows)
+    for one in further:
+        instalments.add(connection, one)
 
 
 def _missing(entry: Entry, row: Row, missing: int) -> tuple[Any, ...]:

@@ -150,18 +150,23 @@ def tally(entries: Iterable[Entry], decision: Decision, *, export: bool) -> Tall
             continue
         if entry.kind == SETTLE:
             quota = decision.short.get(entry.seq, entry.amount)
-            duration = _add_usage(sums, row, quota, row.status or 200)
+            first = entry.instalment <= 1
+            duration = _add_usage(sums, row, quota, row.status or 200, first=first)
             errors = 1 if (row.status or 200) >= 400 else 0
-            _add_minute(sums.minutes, row.channel_id, row.created_at, duration, errors)
+            if first:
+                _add_minute(
+                    sums.minutes, row.channel_id, row.created_at, duration, errors
+                )
             if export:
-                _add_hourly(sums, row, quota)
+                _add_hourly(sums, row, quota, first=first)
         elif entry.kind == NOTE and row.status is not None:
-            _add_usage(sums, row, 0, row.status)
+            _add_usage(sums, row, 0, row.status, first=True)
     return sums
 
 
-def _add_usage(sums: Tally, row: Row, quota: int, status: int) -> int:
-    """Counts a call; its duration in ms."""
+def _add_usage(sums: Tally, row: Row, quota: int, status: int, *, first: bool) -> int:
+    """Counts a call; its duration in ms. Unless this is its `first` instalment only
+    what was used is added: the call is counted already."""
     key = (
         row.created_at - row.created_at % HOUR,
         row.user_id,
@@ -174,19 +179,21 @@ def _add_usage(sums: Tally, row: Row, quota: int, status: int) -> int:
     values = sums.usage.get(key)
     if values is None:
         values = sums.usage[key] = [0] * len(USAGE_SUMS)
-    cached, first = _measured(row)
+    cached, waited = _measured(row)
     duration = row.duration_ms or row.use_time * 1000
-    values[0] += 1
     values[1] += quota
     values[2] += row.prompt_tokens
     values[3] += row.completion_tokens
     values[4] += cached
+    if not first:
+        return duration
+    values[0] += 1
     values[5] += duration
     values[_LATENCY_AT + bisect_left(_BOUNDS_MS, duration)] += 1
-    if first > 0:
-        values[6] += first
+    if waited > 0:
+        values[6] += waited
         values[7] += 1
-        values[_TTFT_AT + bisect_left(_BOUNDS_MS, first)] += 1
+        values[_TTFT_AT + bisect_left(_BOUNDS_MS, waited)] += 1
     return duration
 
 
@@ -213,7 +220,7 @@ def _add_minute(
     values[2 + bisect_left(_BOUNDS_MS, duration)] += 1
 
 
-def _add_hourly(sums: Tally, row: Row, quota: int) -> None:
+def _add_hourly(sums: Tally, row: Row, quota: int, *, first: bool) -> None:
     key = (
         row.user_id,
         row.username[:64],
@@ -225,7 +232,7 @@ def _add_hourly(sums: Tally, row: Row, quota: int) -> None:
     )
     values = sums.hourly.setdefault(key, [0, 0, 0])
     values[0] += row.prompt_tokens + row.completion_tokens
-    values[1] += 1
+    values[1] += first
     values[2] += quota
 
 

@@ -130,7 +130,8 @@ class Store:
 
 
 def _poor(entry: Entry) -> Entry:
-    """The entry with nothing in its row that a database could dislike."""
+    """The entry with nothing in its row that a database could dislike; the request id
+    is our own making, and stays."""
     row = entry.row or Row()
     poor = Row(
         user_id=row.user_id,
@@ -141,6 +142,7 @@ def _poor(entry: Entry) -> Entry:
         completion_tokens=row.completion_tokens,
         channel_id=row.channel_id,
         token_id=row.token_id,
+        request_id=row.request_id if row.request_id.isascii() else "",
     )
     return msgspec.structs.replace(entry, row=poor if entry.row else None)
 

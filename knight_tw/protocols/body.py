@@ -23,7 +23,8 @@ from knight_tw.protocols.client import Answer
 from knight_tw.protocols.reply import Headers, Reply
 from knight_tw.records import Usage
 from knight_tw.wire.produced import Produced
-from knight_tw.wire.sse import Decoder, Event
+from knight_tw.wire.framing import EventDecoder
+from knight_tw.wire.sse import Event
 
 STREAM_HEADERS: Headers = [
     ("Content-Type", "text/event-stream; charset=utf-8"),
@@ -153,7 +154,7 @@ class Pump:
     _outlet: Outlet
     _machine: Machine
     _idle: float
-    _decoder: Decoder
+    _decoder: EventDecoder
     _held: list[bytes] = field(factory=list)
     _held_size: int = 0
     _done: Deferred[None] | None = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 from OpenSSL import SSL
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -31,6 +31,8 @@ from knight_tw.protocols.client import ClientConnection, Owner, failed
 from knight_tw.protocols.client_pool import Origin
 from knight_tw.protocols.proxy import Proxy, Tunnel
 from knight_tw.protocols.transport import EagerTLS, Sweep
+
+T = TypeVar("T")
 
 _MAX_CREATORS = 1000
 
@@ -68,7 +70,26 @@ class Connector:
             UpstreamFailed: it could not be had; `detail` says why.
             AddressRefused: the origin's guard does not allow it.
         """
-        opening = Deferred.fromCoroutine(self._opened(origin, owner, timeout))
+        return await self._in_time(
+            origin, self._opened(origin, owner, timeout), timeout
+        )
+
+    async def attach(self, origin: Origin, protocol: IProtocol, timeout: float) -> None:
+        """Connects a protocol to `origin`; TLS goes on shaking hands behind it.
+
+        Args:
+            timeout: Seconds for name, TCP and proxy; 0 = any.
+
+        Raises:
+            UpstreamFailed, AddressRefused: as `open`.
+        """
+        await self._in_time(origin, self._attached(origin, protocol, timeout), timeout)
+
+    async def _in_time(
+        self, origin: Origin, work: Coroutine[Deferred[Any], Any, T], timeout: float
+    ) -> T:
+        """The result of `work`, or in words for the log why there is none."""
+        opening = Deferred.fromCoroutine(work)
         if timeout:
             opening.addTimeout(timeout, self._reactor)
         try:
@@ -90,16 +111,20 @@ class Connector:
             tls=origin.tls or _proxy_tls(origin),
             idle=self._idle_timeout,
         )
+        await self._attached(origin, connection, timeout)
+        return await connection.ready
+
+    async def _attached(
+        self, origin: Origin, protocol: IProtocol, timeout: float
+    ) -> None:
         host, port, guard = origin.host, origin.port, origin.guard
         addresses = await self._addresses(guard, origin.tls, host, port)
-        protocol: IProtocol = connection
         if origin.tls:
-            protocol = self._secured(host, connection)
+            protocol = self._secured(host, protocol)
         if origin.proxy is None:
             await self._connect(addresses or [host], port, protocol, timeout)
         else:
             await self._through(origin, addresses, protocol, timeout)
-        return await connection.ready
 
     async def _through(
         self, origin: Origin, addresses: Sequence[str], inner: IProtocol, timeout: float

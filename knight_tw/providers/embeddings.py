@@ -6,15 +6,13 @@ brought into its answer.
 
 from __future__ import annotations
 
-import base64
-import struct
 from collections.abc import Sequence
 from typing import Any
 
+from knight_tw.convert import gemini
 from knight_tw.errors import InvalidRequest
-from knight_tw.providers.provider import Body, Target
+from knight_tw.providers.provider import Body, Target, context_of
 from knight_tw.wire import top
-from knight_tw.wire.answers import unreadable
 
 DIMENSIONS_MOST = 100_000
 
@@ -43,44 +41,29 @@ def read_dimensions(body: Body) -> int | None:
 
 
 def to_answer(
-    vectors: Sequence[Any], target: Target, prompt_tokens: int | None
+    vectors: Sequence[Any], target: Target, prompt_tokens: int = 0
 ) -> dict[str, Any]:
-    """The OpenAI answer with these vectors, encoded as the client asked for.
+    """The OpenAI answer with these vectors, written as the client asked for.
 
     Args:
-        prompt_tokens: What the provider counted, None when it did not.
+        prompt_tokens: What the provider counted, 0 when it did not.
 
     Raises:
-        BadUpstreamBody: one of them is no list of numbers.
+        BadUpstreamBody: there is none, or one of them is no list of numbers.
     """
-    encoded = asks_for_base64(target)
-    data = [
-        {"object": "embedding", "index": index, "embedding": _vector(vector, encoded)}
-        for index, vector in enumerate(vectors)
-    ]
-    answer: dict[str, Any] = {"object": "list", "data": data, "model": target.model}
-    if prompt_tokens is not None:
-        tokens = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
-        answer["usage"] = tokens
-    return answer
+    answer = {
+        "embeddings": [{"values": vector} for vector in vectors],
+        "usageMetadata": {"promptTokenCount": prompt_tokens},
+    }
+    return from_gemini(answer, target)
+
+
+def from_gemini(answer: dict[str, Any], target: Target) -> dict[str, Any]:
+    """The OpenAI answer for one of the Gemini API."""
+    packed = asks_for_base64(target)
+    return gemini.embeddings_from_gemini(answer, context_of(target), as_base64=packed)
 
 
 def asks_for_base64(target: Target) -> bool:
     """True when the client wants vectors as bytes, as OpenAI's own client does."""
-    return top.plain(dict(target.asked), "encoding_format") == "base64"
-
-
-def encode(vector: Sequence[float]) -> str:
-    """The vector as base64 of little-endian 32-bit floats."""
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
-
-
-def _vector(vector: Any, encoded: bool) -> Any:
-    if not isinstance(vector, list):
-        raise unreadable(repr(vector)[:200].encode())
-    if not encoded:
-        return vector
-    try:
-        return encode(vector)
-    except (struct.error, OverflowError):
-        raise unreadable(repr(vector)[:200].encode()) from None
+    return bool(top.plain(dict(target.asked), "encoding_format") == "base64")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from knight_tw.errors import UnsupportedEndpoint
 from knight_tw.providers.addresses import CHATTING, channel_root, sent_kind
 from knight_tw.providers.gemini_models import GEMINI_MODELS, makes_images
-from knight_tw.providers.google_forms import rewrite, unwrap
+from knight_tw.providers.google_forms import REWRITTEN, rewrite, unwrap
 from knight_tw.providers.provider import Body, Headers, Provider, Target
 from knight_tw.records import Dialect, Mode
 from knight_tw.wire import top
@@ -17,8 +17,6 @@ from knight_tw.wire import top
 ADDRESS = "https://generativelanguage.googleapis.com"
 VERSION = "v1beta"
 """The API version of models that the option `gemini.version_settings` does not name."""
-
-REWRITTEN = frozenset({Mode.EMBEDDINGS, Mode.IMAGES})
 
 _ASKED = re.compile(r"^/v[^/]+/models/.+:([A-Za-z]+)$")
 

@@ -40,6 +40,7 @@ class Target:
         token: The credential that the provider gave for the key (`exchange`).
         asked: Top level of the client's own body, before any change.
         created: Unix seconds, for answers that must bear a date.
+        dropped: The loss report; `prepare` appends names of the client's fields.
     """
 
     channel: Channel
@@ -56,6 +57,7 @@ class Target:
     token: str = ""
     asked: Mapping[str, Any] = field(factory=dict)
     created: int = 0
+    dropped: list[str] = field(factory=list)
 
 
 SpeaksFor = Callable[[Channel, str, str, Mapping[str, Any]], tuple[Dialect, ...]]
@@ -135,6 +137,18 @@ class Exchange:
     name: str
     request: Callable[[float, SignRsa], TokenRequest]
     read: Callable[[bytes], Grant]
+
+
+def context_of(target: Target) -> Context:
+    """What a conversion in `prepare` or `unwrap` gets besides the body."""
+    return Context(
+        target.model,
+        target.channel.type,
+        target.options,
+        target.channel.settings,
+        created=target.created,
+        dropped=target.dropped,
+    )
 
 
 def no_change(body: Body, target: Target) -> None:

@@ -12,15 +12,15 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Raw
 
+from knight_tw.convert.gemini import without_call_ids
 from knight_tw.errors import UnsupportedEndpoint
 from knight_tw.providers.addresses import CHATTING, sent_kind
 from knight_tw.providers.claude_hosted import host_body
 from knight_tw.providers.claude_models import CLAUDE_MODELS
-from knight_tw.providers.gemini import REWRITTEN, chat_action
+from knight_tw.providers.gemini import chat_action
 from knight_tw.providers.gemini_models import GEMINI_MODELS, makes_images
-from knight_tw.providers.google_forms import rewrite_vertex, unwrap
+from knight_tw.providers.google_forms import REWRITTEN, rewrite_vertex, unwrap
 from knight_tw.providers.openai_family import write_model
 from knight_tw.providers.provider import (
     Body,
@@ -28,11 +28,10 @@ from knight_tw.providers.provider import (
     Headers,
     Provider,
     Target,
-    bearer,
+    context_of,
 )
 from knight_tw.providers.service_account import exchange_for, read_account
 from knight_tw.records import Channel, Dialect, Mode
-from knight_tw.wire import top
 
 GLOBAL = "global"
 JOINT = frozenset({"us", "eu"})
@@ -43,7 +42,6 @@ CLAUDE_VERSION = "vertex-2023-10-16"
 _HOST = "aiplatform.googleapis.com"
 _DATED = re.compile(r"(claude-.+)-(\d{8})")
 _RENAMED = {"claude-3-5-sonnet-20241022": "claude-3-5-sonnet-v2@20241022"}
-_IDS = (b'"functionResponse"', b'"functionCall"')
 _ANY = msgspec.json.Decoder()
 
 
@@ -172,42 +170,9 @@ def prepare(body: Body, target: Target) -> None:
     elif target.dialect is Dialect.GEMINI:
         for name in ("model", "stream"):
             body.pop(name, None)
-        if target.options.get("gemini.remove_function_response_id_enabled", True):
-            remove_ids(body)
+        without_call_ids(body, context_of(target))
     else:
         write_model(body, target)
-
-
-def remove_ids(body: Body) -> None:
-    """Take the ids off calls and responses, which Vertex refuses, in place.
-
-    Raises:
-        InvalidRequest: `contents` cannot be read.
-    """
-    contents = body.get("contents")
-    if isinstance(contents, Raw) and not any(mark in bytes(contents) for mark in _IDS):
-        return
-    contents = top.plain(body, "contents")
-    if isinstance(contents, list):
-        body["contents"] = [_without_ids(content) for content in contents]
-
-
-def _without_ids(content: Any) -> Any:
-    parts = content.get("parts") if isinstance(content, dict) else None
-    if not isinstance(parts, list):
-        return content
-    return {**content, "parts": [_plain_part(part) for part in parts]}
-
-
-def _plain_part(part: Any) -> Any:
-    if not isinstance(part, dict):
-        return part
-    changed = dict(part)
-    for name in ("functionCall", "functionResponse"):
-        call = part.get(name)
-        if isinstance(call, dict):
-            changed[name] = {k: v for k, v in call.items() if k != "id"}
-    return changed
 
 
 VERTEX = Provider(

@@ -30,7 +30,7 @@ from knight_tw.ledger import Ledger
 from knight_tw.price_book import PriceBook
 from knight_tw.protocols.body import Outlet
 from knight_tw.protocols.reply import Headers, Reply
-from knight_tw.records import Channel, Price
+from knight_tw.records import Channel, Dialect, Mode, Price
 from knight_tw.relay import reading, rows
 from knight_tw.relay.attempt import Wire
 from knight_tw.relay.call import Attempt, Call
@@ -63,6 +63,9 @@ class View(Protocol):
         """What models cost."""
         ...
 
+
+DROPPED = "X-Knight-Dropped-Params"
+"""Names the request's fields that had no equivalent (conversion specification, 1)."""
 
 PROMPTS = ("system", "messages", "input", "prompt", "instructions", "contents")
 """Top-level members that hold prompt text, in any dialect."""
@@ -108,7 +111,13 @@ class Relay:
             KnightError: nothing of an answer went out, or (`reply.begun`) it broke off.
         """
         knobs = self._view.knobs
-        outlet = Outlet(reply, headers, self._clock, knobs.ping_seconds)
+
+        def told() -> Headers:
+            if not (call.dropped and knobs.dropped_header):
+                return headers()
+            return [*headers(), (DROPPED, ",".join(call.dropped))]
+
+        outlet = Outlet(reply, told, self._clock, knobs.ping_seconds)
         tab: Tab | None = None
         try:
             await self._read(call)
@@ -116,6 +125,8 @@ class Relay:
             pick = self._first(call, walk)
             reading.validate(call, knobs)
             _check_words(call, knobs)
+            if call.mode is Mode.COUNT_TOKENS:
+                return await self._count_tokens(call, pick, outlet, knobs)
             tab = self._tab(call, pick.group, knobs)
             await tab.open()
             return await self._attempts(call, tab, walk, pick, outlet)
@@ -143,6 +154,25 @@ class Relay:
             return result
 
         running.addBoth(over)
+
+    async def _count_tokens(
+        self, call: Call, pick: Pick, outlet: Outlet, knobs: Knobs
+    ) -> int:
+        """Tokens of a prompt: the provider's own count where it has one, else ours.
+
+        Never billed and never tried on another channel.
+        """
+        attempt = Attempt(
+            pick.channel, pick.key_index, pick.group, self._clock.seconds()
+        )
+        call.attempts.append(attempt)
+        body = await self._wire.counted(call, attempt, knobs)
+        if body is None:
+            name = "totalTokens" if call.dialect is Dialect.GEMINI else "input_tokens"
+            body = top.encode({name: await self._count.prompt(call)})
+        json = ("Content-Type", "application/json")
+        outlet.reply.whole(200, [*outlet.headers(), json], body)
+        return 200
 
     async def _read(self, call: Call) -> None:
         """The body, its content coding undone, and the model it asks for."""
@@ -211,6 +241,8 @@ class Relay:
         attempt = call.attempts[-1]
         call.last_error = error
         self._watch.failed(attempt, error)
+        seconds = self._clock.seconds() - attempt.began
+        self._ledger.attempt_failed(attempt.channel.id, seconds)
         self._log.info(
             "attempt {number} on channel {channel_id} failed: {status} {code} {why}",
             number=len(call.attempts),
@@ -241,7 +273,7 @@ class Relay:
     def _price(self, call: Call, group: str, knobs: Knobs) -> Price:
         user = call.caller.user
         return self._view.prices.price(
-            call.model,
+            call.billed_model or call.model,
             user_group=user.group,
             using_group=group,
             accept_unset=knobs.self_use
@@ -249,10 +281,10 @@ class Relay:
         )
 
     def _record(self, call: Call, error: KnightError) -> None:
-        """An error row, when they are wanted."""
-        if self._record_errors and error.record:
-            text = masking.mask(error.message)
-            self._ledger.note(rows.failure(call, error, text, self._clock.seconds()))
+        """A failed call in the statistics, and an error row when they are wanted."""
+        text = masking.mask(error.message)
+        row = rows.failure(call, error, text, self._clock.seconds())
+        self._ledger.note(row, keep=self._record_errors and error.record)
 
 
 def _walk(call: Call, knobs: Knobs) -> GroupWalk:

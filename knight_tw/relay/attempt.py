@@ -7,27 +7,37 @@ on so that the surface ends the stream with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from attrs import define
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
-from knight_tw import routing
+from knight_tw import providers, routing
 from knight_tw.background import Background
+from knight_tw.convert.context import Media
 from knight_tw.errors import EmptyAnswer, KnightError, UpstreamTimeout
 from knight_tw.protocols.body import Machine, Outlet, Pump
 from knight_tw.protocols.client import Answer
 from knight_tw.protocols.reply import Headers
-from knight_tw.records import Usage
+from knight_tw.providers.provider import Exchange
+from knight_tw.records import Dialect, Usage
 from knight_tw.relay import evidence
 from knight_tw.relay.call import Attempt, Call
 from knight_tw.relay.knobs import Knobs
-from knight_tw.relay.prepare import Prepared, prepare
+from knight_tw.relay.plan import Plan, Prepared, plan
 from knight_tw.relay.tab import Tab
 from knight_tw.upstream import Upstream
 from knight_tw.wire import envelope, masking
+from knight_tw.wire.framing import decoder_of
 from knight_tw.wire.sse import Decoder
+
+COUNTING: Mapping[Dialect, frozenset[int]] = {
+    Dialect.CLAUDE: frozenset({14, 59, 60}),
+    Dialect.GEMINI: frozenset({24, 59, 60}),
+}
+"""Channel types that count prompts of a dialect themselves."""
 
 ERROR_BODY = 1024 * 1024
 """Most that is read of a provider's failure body."""
@@ -35,6 +45,20 @@ ERROR_BODY = 1024 * 1024
 _JSON = ("Content-Type", "application/json")
 _REQUEST_IDS = ("x-oneapi-request-id", "x-request-id", "request-id")
 _COPIED = ("openai-processing-ms", "request-id")
+
+
+class Tokens(Protocol):
+    """Gets tokens for keys that are not themselves credentials."""
+
+    async def token(
+        self, exchange: Exchange, *, proxy: str = "", guarded: bool = False
+    ) -> str:
+        """The token, fresh or remembered.
+
+        Raises:
+            KnightError: it cannot be had.
+        """
+        ...
 
 
 @define(eq=False)
@@ -54,8 +78,10 @@ class Wire:
     _clock: IReactorTime
     _background: Background
     _timeouts: Timeouts
+    _tokens: Tokens
     _answer_limit: int
     _line_limit: int
+    _media_limit: int
     _policy: Callable[[Call], str]
 
     async def exchange(
@@ -67,8 +93,8 @@ class Wire:
             KnightError: the attempt failed; `outlet.answered` tells whether a part of
                 the answer had gone out.
         """
-        prepared = prepare(call, attempt, tab.knobs)
-        if call.stream:
+        prepared = await self._prepared(call, attempt, tab.knobs)
+        if call.stream and call.dialect is not Dialect.GEMINI:
             outlet.start()
         answer = await self._send(call, attempt, prepared)
         try:
@@ -76,6 +102,19 @@ class Wire:
         except CancelledError:
             answer.abort()
             raise
+
+    async def counted(self, call: Call, attempt: Attempt, knobs: Knobs) -> bytes | None:
+        """The provider's own count of a prompt, None when it has none natively."""
+        provider = providers.for_channel(attempt.channel)
+        native = COUNTING.get(call.dialect, frozenset())
+        if provider is None or provider.type_id not in native:
+            return None
+        prepared = await self._prepared(call, attempt, knobs)
+        answer = await self._send(call, attempt, prepared)
+        body = await answer.read(self._answer_limit, self._timeouts.idle)
+        if not 200 <= answer.status < 300:
+            raise refused(answer, body, attempt, self._clock.seconds())
+        return body
 
     async def ask(
         self, call: Call, attempt: Attempt, knobs: Knobs
@@ -85,11 +124,11 @@ class Wire:
         Raises:
             KnightError: as `exchange`.
         """
-        prepared = prepare(call, attempt, knobs)
+        prepared = await self._prepared(call, attempt, knobs)
         answer = await self._send(call, attempt, prepared)
         if not 200 <= answer.status < 300:
             body = await answer.read(ERROR_BODY, self._timeouts.idle)
-            raise _refused(answer, body, attempt, self._clock.seconds())
+            raise refused(answer, body, attempt, self._clock.seconds())
         data = await answer.read(self._answer_limit, self._timeouts.idle)
         translation = prepared.translation
         whole = (
@@ -99,6 +138,34 @@ class Wire:
         )
         return whole.usage or Usage(), whole.produced.text
 
+    async def _prepared(self, call: Call, attempt: Attempt, knobs: Knobs) -> Prepared:
+        """The request, with the token and the media that it needs."""
+        now = self._clock.seconds()
+        made = plan(call, attempt, knobs, now)
+        exchange = made.exchange
+        if exchange is not None:
+            channel = attempt.channel
+            made.target.token = await self._tokens.token(
+                exchange,
+                proxy=str(channel.setting.get("proxy") or ""),
+                guarded=bool(channel.settings.get("guarded_address")),
+            )
+        media = await self._downloaded(made)
+        return made.prepared(media, now)
+
+    async def _downloaded(self, made: Plan) -> dict[str, Media]:
+        """What the request's URLs lead to, fetched side by side behind the guard."""
+        urls = made.media
+        if not urls:
+            return {}
+        found = await gatherResults(
+            [self._upstream.download(url, self._media_limit) for url in urls]
+        )
+        return {
+            url: Media(data, kind)
+            for url, (kind, data) in zip(urls, found, strict=True)
+        }
+
     def _send(
         self, call: Call, attempt: Attempt, prepared: Prepared
     ) -> Deferred[Answer]:
@@ -106,7 +173,7 @@ class Wire:
             "POST",
             prepared.url,
             prepared.headers,
-            prepared.translation.body,
+            prepared.body,
             proxy=prepared.proxy,
             guarded=prepared.guarded,
             first_byte_timeout=self._first_byte(call, attempt),
@@ -133,7 +200,7 @@ class Wire:
         attempt.upstream_id = _upstream_id(answer)
         if not 200 <= answer.status < 300:
             body = await answer.read(ERROR_BODY, self._timeouts.idle)
-            raise _refused(answer, body, attempt, now)
+            raise refused(answer, body, attempt, now)
         streamed = _streams(answer)
         if streamed and call.stream:
             await self._stream(call, tab, outlet, prepared, answer)
@@ -173,7 +240,8 @@ class Wire:
     ) -> None:
         """An event stream: forwarded as it comes, charged before its last bytes."""
         machine = prepared.translation.machine()
-        decoder = Decoder(self._line_limit)
+        kind = answer.get("content-type")
+        decoder = decoder_of(kind, self._line_limit) or Decoder(self._line_limit)
         pump = Pump(answer, outlet, machine, self._timeouts.idle, decoder)
         try:
             await pump.run()
@@ -184,6 +252,8 @@ class Wire:
             if outlet.answered:
                 by = "timeout" if isinstance(error, UpstreamTimeout) else "provider"
                 self._interrupted(call, tab, machine, by)
+                outlet.write(_broken(call, machine, error))
+                outlet.end()
             raise
         if not outlet.answered and not machine.began and not machine.finished:
             raise EmptyAnswer("the upstream's answer is empty")
@@ -220,7 +290,20 @@ _REASONS = {"client": "client_gone", "timeout": "timeout", "provider": "scanner_
 
 
 def _streams(answer: Answer) -> bool:
-    return answer.get("content-type").startswith("text/event-stream")
+    return decoder_of(answer.get("content-type"), 1) is not None
+
+
+def _broken(call: Call, machine: Machine, error: KnightError) -> bytes:
+    """What ends a stream that broke off, in the client's dialect (13)."""
+    last = envelope.in_stream(
+        error,
+        call.dialect,
+        call.request_id,
+        response=getattr(machine, "response", None),
+        sequence_number=getattr(machine, "sequence_number", 0),
+    )
+    framed = getattr(machine, "failed", None)
+    return b"".join(framed(last)) if framed is not None else last
 
 
 def _upstream_id(answer: Answer) -> str:
@@ -232,7 +315,7 @@ def _upstream_id(answer: Answer) -> str:
     return ""
 
 
-def _refused(answer: Answer, body: bytes, attempt: Attempt, now: float) -> KnightError:
+def refused(answer: Answer | Refused, body: bytes, attempt: Attempt, now: float) -> KnightError:
     """A provider's failure, with the status that its channel maps it to."""
     error = envelope.read_failure(answer.status, body)
     error.retry_after = envelope.retry_after(answer.headers, now)

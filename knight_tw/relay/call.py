@@ -38,8 +38,12 @@ class Call:
         body: The request body with its content coding undone.
         top: Top level of a JSON body, untouched members as `msgspec.Raw`.
         model: The name the client sent; prices and logs use it.
+        action: What Gemini's path asks for.
         path: The path providers know (`/v1/...`), aliases rewritten.
         is_test: A channel test, which has no client.
+        generates: An answer is generated (Gemini's other actions do not).
+        array: A stream goes out as a JSON array (Gemini without `alt=sse`).
+        billed_model: The name that is billed, when it is not `model`.
         include_usage: The client wants the usage chunk of a chat stream.
         began: Reactor seconds at which the head had arrived.
     """
@@ -54,9 +58,13 @@ class Call:
     body: bytes = b""
     top: Body = field(factory=dict)
     model: str = ""
+    action: str = ""
     stream: bool = False
     include_usage: bool = False
     is_test: bool = False
+    generates: bool = True
+    array: bool = False
+    billed_model: str = ""
     output_limit: int | None = None
     choices: int = 1
     attempts: list[Attempt] = field(factory=list)

@@ -8,6 +8,8 @@ from typing import Any
 from attrs import frozen
 
 from knight_tw.options import Options
+from knight_tw.options.table import OPTIONS
+from knight_tw.relay.dialects import ResponsesPolicy
 from knight_tw.routing import StatusRanges
 from knight_tw.settings import Settings
 from knight_tw.words import WordFilter
@@ -49,6 +51,8 @@ class Knobs:
     log_calls: bool
     interrupt_policy: str
     rate_limit: RateLimit | None
+    responses_policy: ResponsesPolicy
+    dropped_header: bool
     provider_options: Mapping[str, Any]
 
     @classmethod
@@ -75,23 +79,26 @@ class Knobs:
             log_calls=options.flag("LogConsumeEnabled"),
             interrupt_policy=options.text("relay.default_interrupt_policy"),
             rate_limit=_rate_limit(options),
+            responses_policy=ResponsesPolicy.read(
+                options.json("global.chat_completions_to_responses_policy")
+            ),
+            dropped_header=options.flag("relay.dropped_params_header"),
             provider_options={
                 "azure_default_api_version": settings.azure_default_api_version,
                 "ali_anthropic_messages_models": ",".join(
                     settings.ali_anthropic_messages_models
                 ),
-                **{key: options.value(key) for key in _FOR_PROVIDERS},
+                **{
+                    key: options.value(key)
+                    for key in OPTIONS
+                    if key.startswith(_FOR_PROVIDERS)
+                },
             },
         )
 
 
-_FOR_PROVIDERS = (
-    "claude.anthropic_version",
-    "global.thinking_model_blacklist",
-    "openrouter.referer",
-    "openrouter.title",
-)
-"""Options that provider values read (through `Target.options`)."""
+_FOR_PROVIDERS = ("claude.", "gemini.", "global.", "openrouter.", "qwen.", "relay.")
+"""Options that providers and conversions read (`Target.options`)."""
 
 
 def _ping(options: Options) -> float:

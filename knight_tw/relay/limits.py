@@ -1,7 +1,7 @@
 """The request rate limit per user (relay specification, 15).
 
-Two sliding windows: all calls, and calls that succeeded. The success window is looked at
-first; a refused call is recorded in neither.
+Two sliding windows: all calls, and calls that succeeded. The success window is looked
+at first; a refused call is recorded in neither.
 """
 
 from __future__ import annotations

@@ -13,11 +13,24 @@ from knight_tw.protocols.body import Machine
 from knight_tw.providers.provider import Provider, Target
 from knight_tw.relay.call import Call
 from knight_tw.relay.translate import Whole
-from knight_tw.wire import answers, chat, reshape, sse, top
+from knight_tw.wire import (
+    answers,
+    chat,
+    claude,
+    claude_assembly,
+    gemini,
+    reshape,
+    responses,
+    responses_assembly,
+    sse,
+    top,
+)
 from knight_tw.wire.answers import read_plain
 from knight_tw.wire.assembly import Assembly, restream
 from knight_tw.wire.chat_pass import ChatPass
+from knight_tw.wire.gemini_array import ArrayForm
 from knight_tw.wire.produced import Produced
+from knight_tw.wire.responses_pass import ResponsesPass
 
 
 @frozen(eq=False)
@@ -27,7 +40,6 @@ class SameChat:
     _call: Call
     _target: Target
     _provider: Provider
-    body: bytes
 
     def whole(self, answer: bytes) -> Whole:
         """See `Translation`."""
@@ -100,7 +112,6 @@ class SamePlain:
     _call: Call
     _target: Target
     _provider: Provider
-    body: bytes
     _nothing: Produced = field(factory=Produced)
 
     def whole(self, answer: bytes) -> Whole:
@@ -132,3 +143,114 @@ def shown_model(call: Call, target: Target) -> str | None:
     ):
         return None
     return call.model
+
+
+@frozen(eq=False)
+class SameClaude:
+    """Messages on a channel that speaks Claude."""
+
+    _model: str | None
+
+    def whole(self, answer: bytes) -> Whole:
+        """See `Translation`."""
+        read = claude.read_answer(answer, model=self._model)
+        return Whole(read.body, read.usage, read.produced)
+
+    def assembled(self, stream: bytes) -> Whole:
+        """See `Translation`."""
+        return self.whole(_assembled(stream, claude_assembly.Assembly()))
+
+    def restreamed(self, whole: Whole) -> bytes:
+        """See `Translation`."""
+        return claude_assembly.restream(answers.decode_object(whole.body))
+
+    def machine(self) -> Machine:
+        """See `Translation`."""
+        return claude.ClaudePass(self._model)
+
+
+@frozen(eq=False)
+class SameResponses:
+    """Responses on a channel that speaks them."""
+
+    _model: str | None
+    _search: str
+
+    def whole(self, answer: bytes) -> Whole:
+        """See `Translation`."""
+        read = responses.read_answer(answer, model=self._model, search=self._search)
+        return Whole(read.body, read.usage, read.produced)
+
+    def assembled(self, stream: bytes) -> Whole:
+        """See `Translation`."""
+        return self.whole(_assembled(stream, responses_assembly.Assembly()))
+
+    def restreamed(self, whole: Whole) -> bytes:
+        """See `Translation`."""
+        return responses_assembly.restream(answers.decode_object(whole.body))
+
+    def machine(self) -> Machine:
+        """See `Translation`."""
+        return ResponsesPass(self._model, search=self._search)
+
+
+@frozen(eq=False)
+class SameGemini:
+    """Gemini's actions on a channel that speaks Gemini."""
+
+    _model: str | None
+    _candidates: int
+    _array: bool
+    _generates: bool
+
+    def whole(self, answer: bytes) -> Whole:
+        """See `Translation`."""
+        if not self._generates:
+            other = gemini.read_other(answer)
+            return Whole(other.body, other.usage, Produced())
+        read = gemini.read_answer(answer, model=self._model)
+        return Whole(read.body, read.usage, read.produced)
+
+    def assembled(self, stream: bytes) -> Whole:
+        """See `Translation`."""
+        decoder, machine = sse.Decoder(), gemini.GeminiPass(self._model)
+        parts = []
+        for event in (*decoder.feed(stream), *decoder.close()):
+            machine.feed(event)
+            parts.append(answers.decode_object(event.data))
+        return self.whole(top.encode(gemini_joined(parts)))
+
+    def restreamed(self, whole: Whole) -> bytes:
+        """See `Translation`."""
+        return b"[" + whole.body + b"]" if self._array else sse.encode(whole.body)
+
+    def machine(self) -> Machine:
+        """See `Translation`."""
+        machine = gemini.GeminiPass(self._model, candidates=self._candidates)
+        return ArrayForm(machine) if self._array else machine
+
+
+def _assembled(stream: bytes, parts: Any) -> bytes:
+    """A whole answer's bytes out of an event stream, errors raised."""
+    decoder = sse.Decoder()
+    for event in (*decoder.feed(stream), *decoder.close()):
+        if event.data.strip() not in (b"", b"[DONE]"):
+            value = answers.decode_object(event.data)
+            answers.refuse_errors(value)
+            parts.feed(value)
+    return top.encode(parts.close())
+
+
+def gemini_joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """One Gemini answer out of a stream's pieces: parts in order, the rest last."""
+    whole: dict[str, Any] = {}
+    candidates: dict[Any, dict[str, Any]] = {}
+    for piece in parts:
+        whole |= {name: v for name, v in piece.items() if name != "candidates"}
+        for candidate in answers.objects(piece.get("candidates")):
+            known = candidates.setdefault(candidate.get("index", 0), {})
+            said = known.get("content", {}).get("parts", [])
+            more = (candidate.get("content") or {}).get("parts") or []
+            known |= candidate
+            known["content"] = {"role": "model", "parts": [*said, *more]}
+    return {**whole, "candidates": list(candidates.values())}

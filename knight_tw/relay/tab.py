@@ -77,7 +77,8 @@ class Tab:
             return
         prompt = len(self._call.body)
         hold = self._hold_for(prompt)
-        if not self._ledger.comfortable(user, token, unlimited, hold):
+        comfort = self._ledger.comfort(user, token, unlimited, hold)
+        if not (await comfort if isinstance(comfort, Deferred) else comfort):
             prompt = await self.estimate()
             hold = self._hold_for(prompt)
         need = pricing.need(

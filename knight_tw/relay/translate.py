@@ -33,11 +33,6 @@ class Whole:
 class Translation(Protocol):
     """One attempt's formats."""
 
-    @property
-    def body(self) -> bytes:
-        """The request body for the provider."""
-        ...
-
     def whole(self, answer: bytes) -> Whole:
         """The client's form of a complete answer.
 

@@ -70,7 +70,7 @@ class ModelLists:
         return _json(shape.many(served, head))
 
     def _served(self, caller: Caller) -> dict[str, Sequence[Channel]]:
-        """Models the caller may ask for, in order, with the channels that serve them."""
+        """Models the caller may ask for, in order, with the channels that have them."""
         groups = caller.auto_groups or (caller.group,)
         unpriced = self._view.self_use or bool(
             caller.user.setting.get("accept_unset_model_ratio_model")

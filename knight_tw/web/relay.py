@@ -174,6 +174,8 @@ class _Incoming:
             caller,
             self._began,
             body,
+            model=route.argument,
+            action=route.action,
         )
         mark = requestid.current.set(self.request_id)
         try:

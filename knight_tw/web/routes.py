@@ -20,7 +20,8 @@ class Route:
         mode: The kind of work, None for what the gateway answers by itself.
         path: The path that providers know.
         answer: Name of the gateway's own answer (`models`, `model`, `unserved`, ...).
-        argument: The variable part of the path.
+        argument: The variable part of the path, a model's name.
+        action: What Gemini's paths name behind the colon.
     """
 
     dialect: Dialect
@@ -28,6 +29,7 @@ class Route:
     path: str = ""
     answer: str = ""
     argument: str = ""
+    action: str = ""
     methods: tuple[str, ...] = ("POST",)
 
 
@@ -42,6 +44,14 @@ _FIXED: Mapping[str, tuple[Route, ...]] = {
         "/v1/completions": _work("/v1/completions", Dialect.CHAT, Mode.COMPLETIONS),
         "/v1/embeddings": _work("/v1/embeddings", Dialect.CHAT, Mode.EMBEDDINGS),
         "/v1/moderations": _work("/v1/moderations", Dialect.CHAT, Mode.MODERATIONS),
+        "/v1/messages": _work("/v1/messages", Dialect.CLAUDE, Mode.MESSAGES),
+        "/v1/messages/count_tokens": _work(
+            "/v1/messages/count_tokens", Dialect.CLAUDE, Mode.COUNT_TOKENS
+        ),
+        "/v1/responses": _work("/v1/responses", Dialect.RESPONSES, Mode.RESPONSES),
+        "/v1/responses/compact": _work(
+            "/v1/responses/compact", Dialect.RESPONSES, Mode.COMPACT
+        ),
         "/v1beta/openai/chat/completions": _work(
             "/v1/chat/completions", Dialect.CHAT, Mode.CHAT
         ),
@@ -51,6 +61,19 @@ _FIXED: Mapping[str, tuple[Route, ...]] = {
     }.items()
 }
 
+ACTIONS = frozenset(
+    {
+        "generateContent",
+        "streamGenerateContent",
+        "countTokens",
+        "embedContent",
+        "batchEmbedContents",
+        "predict",
+    }
+)
+"""What can be done with a model on Gemini's paths."""
+
+_ACTION = re.compile(r"/v1(?:beta)?/models/(?P<model>.+):(?P<action>[A-Za-z]+)\Z")
 _GET = ("GET", "HEAD")
 _LISTS: tuple[tuple[re.Pattern[str], str, Dialect], ...] = (
     (re.compile(r"/v1/models/?\Z"), "models", Dialect.CHAT),
@@ -93,14 +116,29 @@ def find(path: str) -> tuple[Route, ...]:
     fixed = _FIXED.get(path)
     if fixed is not None:
         return fixed
+    action = _ACTION.match(path)
+    if action is not None:
+        return _acted(path, action["model"], action["action"])
     return (*_lists(path), *_unserved(path))
+
+
+def _acted(path: str, model: str, action: str) -> tuple[Route, ...]:
+    """Gemini's actions on a model; an unknown one has no route."""
+    if action not in ACTIONS:
+        return ()
+    mode = Mode.COUNT_TOKENS if action == "countTokens" else Mode.GEMINI
+    return (Route(Dialect.GEMINI, mode, path, argument=model, action=action),)
 
 
 def dialect_of(path: str) -> Dialect:
     """The dialect in which a path without a route answers."""
     if path.startswith("/v1/messages"):
         return Dialect.CLAUDE
+    if path.startswith("/v1/responses"):
+        return Dialect.RESPONSES
     if path.startswith("/v1beta/") and not path.startswith("/v1beta/openai"):
+        return Dialect.GEMINI
+    if _ACTION.match(path):
         return Dialect.GEMINI
     return Dialect.CHAT
 

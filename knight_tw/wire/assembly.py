@@ -65,6 +65,12 @@ class Assembly:
 
 def restream(answer: Mapping[str, Any], include_usage: bool) -> bytes:
     """The event stream that says the same as a whole answer, `[DONE]` included."""
+    chunks = chunks_of(answer, include_usage)
+    return b"".join([*(sse.encode(top.encode(chunk)) for chunk in chunks), sse.DONE])
+
+
+def chunks_of(answer: Mapping[str, Any], include_usage: bool) -> list[dict[str, Any]]:
+    """The chunks that say the same as a whole answer."""
     head = {name: v for name, v in answer.items() if name not in ("choices", "usage")}
     if head.get("object") != TEXT_CHUNK:
         head["object"] = CHUNK
@@ -84,7 +90,7 @@ def restream(answer: Mapping[str, Any], include_usage: bool) -> bytes:
         chunks.append({**head, "choices": [last]})
     if include_usage and answer.get("usage"):
         chunks.append({**head, "choices": [], "usage": answer["usage"]})
-    return b"".join([*(sse.encode(top.encode(chunk)) for chunk in chunks), sse.DONE])
+    return chunks
 
 
 def _delta(message: Any) -> Any:

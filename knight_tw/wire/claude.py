@@ -219,7 +219,8 @@ class ClaudePass:
                 add_block(self.produced, read.content_block)
                 self.began = self.began or read.content_block.get("type") != "text"
         elif kind == "content_block_stop":
-            self._open.pop(read.index, None)
+            if isinstance(read.index, int):
+                self._open.pop(read.index, None)
         elif kind == "message_delta":
             return self._end(event, read)
         elif kind == "message_stop":

@@ -2,10 +2,12 @@
 
 A message is framed as
 
-    total length, headers' length, CRC32 of these 8 bytes   (3 times 4 bytes, big endian)
+    total length, headers' length, CRC32 of these 8 bytes   (3 times 4 bytes)
     headers                                                 (name, type, value)
     payload
     CRC32 of everything before it                           (4 bytes)
+
+all numbers big endian.
 
 Two decoders: `Frames` gives messages, `Decoder` gives what they mean as the events that
 other streams consist of, so that machines need not know how a stream was framed. Of a

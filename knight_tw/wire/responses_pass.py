@@ -224,8 +224,6 @@ class ResponsesPass:
             response = _RESPONSE.decode(raw)
         except msgspec.ValidationError:
             return _Response()
-        except (msgspec.DecodeError, RecursionError):
-            raise unreadable(bytes(raw)) from None
         if response.usage:
             self._reported = response.usage
         self._note_output(response.output)

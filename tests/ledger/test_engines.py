@@ -48,11 +48,11 @@ class RaceTests(LedgerOnDatabaseCase):
     """Many at once."""
 
     async def test_last_cent(self) -> None:
-        """Of 300 calls that want the last money just those are let in that fit."""
+        """Of 1,000 calls that want the last money just those get in that fit."""
         await self.db.run(seed, 10_000, 8_500)
         ledger = await self.ledger()
         asked = [
-            ledger.hold(f"c{it}", USER, TOKEN, False, 1000, 1000) for it in range(300)
+            ledger.hold(f"c{it}", USER, TOKEN, False, 1000, 1000) for it in range(1000)
         ]
         results = await outcomes(asked)
         granted = [it for it in results if isinstance(it, Hold)]

@@ -149,14 +149,15 @@ class WritingTests(JournalCase):
     def test_closed(self) -> None:
         """A closed journal takes nothing, and leaves nothing when all is applied."""
         self.note()
-        self.successResultOf(self.journal.close(everything_applied=True))
+        self.journal.applied(self.journal.mark())
+        self.assertTrue(self.successResultOf(self.journal.close(keep=False)))
         self.assertEqual(list(self.directory.iterdir()), [])
         self.assertRaises(RuntimeError, self.note)
 
     def test_closed_with_entries(self) -> None:
         """What is not applied stays for the next start, unlocked."""
         self.note()
-        self.successResultOf(self.journal.close(everything_applied=False))
+        self.assertFalse(self.successResultOf(self.journal.close(keep=False)))
         self.assertEqual(self.calls(), ["c"])
         lock = locked(self.directory, self.journal.id)
         self.assertIsNotNone(lock)
@@ -332,7 +333,7 @@ class SyncTests(JournalCase):
         journal = self.opened(ALWAYS)
         self.note(journal=journal)
         journal.flush_now()
-        closing = journal.close(everything_applied=False)
+        closing = journal.close(keep=False)
         self.assertNoResult(closing)
         while self.threads.run():
             pass

@@ -200,6 +200,30 @@ class StopTests(ReplayCase):
         self.restart()
         self.assertEqual(self.books().calls, ["a"])
 
+    def test_database_away_with_open_holds(self) -> None:
+        """The next start gives back what could not be given back."""
+        self.done(self.ask("t", in_sql=True))
+        self.flush()
+        self.world.main.away = True
+        self.done(self.ledger.stop())
+        self.world.main.away = False
+        self.restart()
+        self.assertEqual((self.books().held, self.books().quota), (0, RICH))
+
+    def test_late_settlement(self) -> None:
+        """A call settled while the ledger stops is left to the next start."""
+        hold = self.hold("late")
+        self.world.main.late = []
+        stopping = self.ledger.stop()
+        self.ledger.settle(hold, 100, row("late"), CHANNEL)
+        self.ledger.barrier()
+        while self.world.main.late:
+            self.world.main.late.pop(0).callback(None)
+        self.world.main.late = None
+        self.done(stopping)
+        self.restart()
+        self.assertEqual(self.books().calls, ["late"])
+
     def test_twice(self) -> None:
         """Stopping again, or without a start, does nothing."""
         self.done(self.ledger.stop())

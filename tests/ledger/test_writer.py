@@ -211,7 +211,7 @@ class RefusedValueTests(WriterCase):
         self.charge("c", 200)
         self.flush()
         rows = self.table("logs")
-        self.assertEqual([it["request_id"] for it in rows], ["first", "a", "", "c"])
+        self.assertEqual([it["request_id"] for it in rows], ["first", "a", "b", "c"])
         poor = rows[2]
         self.assertEqual((poor["quota"], poor["model_name"]), (100, ""))
         self.assertEqual((poor["user_id"], poor["token_id"]), (USER, TOKEN))

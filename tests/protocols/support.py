@@ -215,6 +215,7 @@ class RawClient(Protocol):
     def __init__(self) -> None:
         self.received = b""
         self.lost: Deferred[BaseException | None] = Deferred()
+        self.reason: Failure | None = None
         self._waiting: list[tuple[Callable[[bytes], bool], Deferred[bytes]]] = []
 
     def dataReceived(self, data: bytes) -> None:
@@ -224,6 +225,7 @@ class RawClient(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell."""
+        self.reason = reason
         self.lost.callback(reason.value)
         for _, waiting in self._waiting:
             waiting.errback(reason)
@@ -233,6 +235,8 @@ class RawClient(Protocol):
         waiting: Deferred[bytes] = Deferred()
         self._waiting.append((good, waiting))
         self._look()
+        if self.reason is not None and not waiting.called:
+            waiting.errback(self.reason)
         return waiting
 
     def until_holds(self, text: bytes) -> Deferred[bytes]:

@@ -26,6 +26,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from knight_tw.protocols.server import Lanes, Limits
+from knight_tw.protocols.transport import unsent
 from tests.protocols.support import (
     JSON,
     Exchanged,
@@ -179,6 +180,20 @@ class Early(Listening):
             reason = await client.lost
             self.assertIn(b'{"no":1}', client.received)
             self.assertIsInstance(reason, ConnectionDone)
+
+    async def test_a_client_that_sends_first(self) -> None:
+        """So does a client that reads only after it has sent everything."""
+
+        def unauthorized(call: Exchanged) -> None:
+            call.reply.whole(401, JSON, b'{"no":1}')
+
+        self.listen(RecordingSurface(on_open=unauthorized))
+        client = await self.connect()
+        client.transport.pauseProducing()
+        client.transport.write(post("/v1/x", b"x" * 20_000_000))
+        await eventually(lambda: client.reason or not unsent(client.transport))
+        client.transport.resumeProducing()
+        await client.until_holds(b'{"no":1}')
 
 
 class SlowReaders(Listening):

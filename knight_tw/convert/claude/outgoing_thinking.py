@@ -30,8 +30,7 @@ def add_thinking(body: Body, x: Mapping[str, Any], context: Context) -> None:
     if level is not None:
         body["output_config"] = {**body.get("output_config", {}), "effort": level}
     if thinking is None:
-        if asked.effort != "none" and level is None:
-            context.drop("thinking")
+        context.drop("thinking")
         return
     if thinking.get("type") != "disabled" and _impossible(body):
         context.drop("thinking")

@@ -247,6 +247,9 @@ class StreamFromX:
                 yield from self._close_block()
 
     def _begin(self, block: Event) -> Events:
+        """Open a block. Calls that were kept are complete then, and go before it."""
+        if self._open == "tool_use" and self._kept():
+            yield from self._write_tools()
         yield from self._close_block()
         self._open = block["type"]
         yield {

@@ -12,7 +12,12 @@ from knight_tw.convert.gemini.embeddings import (
 from knight_tw.convert.gemini.incoming import request_to_x
 from knight_tw.convert.gemini.outgoing import request_from_x
 from knight_tw.convert.gemini.outgoing_parts import media_urls
-from knight_tw.convert.gemini.same import keep_own_reasoning, without_call_ids
+from knight_tw.convert.gemini.same import (
+    keep_own_reasoning,
+    unfetchable_urls,
+    with_media,
+    without_call_ids,
+)
 from knight_tw.convert.gemini.stream_in import StreamToX
 from knight_tw.convert.gemini.stream_out import StreamFromX
 from knight_tw.convert.gemini.suffixes import apply_suffix, apply_to_body
@@ -34,5 +39,7 @@ __all__ = [
     "request_to_x",
     "response_from_x",
     "response_to_x",
+    "unfetchable_urls",
+    "with_media",
     "without_call_ids",
 ]

@@ -7,13 +7,15 @@ wrapped are unwrapped. Vertex refuses the ids of calls that the Gemini API needs
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from msgspec import Raw
 
+from knight_tw.convert import media
 from knight_tw.convert.context import Context
 from knight_tw.convert.gemini import models, signing
+from knight_tw.convert.gemini.outgoing_parts import at_google, inline
 from knight_tw.wire import top
 
 Part = dict[str, Any]
@@ -21,6 +23,8 @@ Part = dict[str, Any]
 _MARK = b'"a28xL'
 """How the base64 text of a wrapped signature (`ko1.`) begins in JSON."""
 
+_PLAIN = b"http:"
+_FILES = ("fileData", "file_data")
 _SIGNED = ("thoughtSignature", "thought_signature")
 _CALLED = ("functionCall", "function_call", "functionResponse", "function_response")
 
@@ -57,6 +61,59 @@ def without_call_ids(body: MutableMapping[str, Any], context: Context) -> None:
     if isinstance(contents, Raw) and b'"id"' not in bytes(contents):
         return
     _change_parts(body, lambda parts: [_without_id(part) for part in parts])
+
+
+def unfetchable_urls(body: Mapping[str, Any]) -> list[str]:
+    """The URLs in a request that the API does not fetch: those without encryption.
+
+    What they lead to can be put in their place (`with_media`).
+    """
+    contents = body.get("contents")
+    if isinstance(contents, Raw) and _PLAIN not in bytes(contents):
+        return []
+    found: dict[str, None] = {}
+
+    def note(parts: list[Any]) -> list[Any]:
+        found.update(dict.fromkeys(url for part in parts if (url := _plain_url(part))))
+        return parts
+
+    _change_parts(dict(body), note)
+    return list(found)
+
+
+def with_media(body: MutableMapping[str, Any], context: Context) -> None:
+    """Put what was downloaded (`Context.media`) in the place of its URL, in place.
+
+    Raises:
+        UnsupportedContent: Gemini does not take what the URL led to.
+    """
+    if not context.media:
+        return
+
+    def filled(parts: list[Any]) -> list[Any]:
+        return [_filled(part, context) for part in parts]
+
+    _change_parts(body, filled)
+
+
+def _filled(part: Any, context: Context) -> Any:
+    url = _plain_url(part)
+    if not url or url not in context.media:
+        return part
+    rest = {name: value for name, value in part.items() if name not in _FILES}
+    return {**rest, **inline(media.downloaded(url, context), "contents")}
+
+
+def _plain_url(part: Any) -> str:
+    """The URL of a part's file, empty when the API fetches it or there is none."""
+    if not isinstance(part, dict):
+        return ""
+    file = next((part[name] for name in _FILES if name in part), None)
+    if not isinstance(file, Mapping):
+        return ""
+    url = file.get("fileUri", file.get("file_uri"))
+    plain = isinstance(url, str) and url.startswith("http://") and not at_google(url)
+    return str(url) if plain else ""
 
 
 def _change_parts(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from knight_tw.convert import media, reasoning, tools
@@ -85,19 +87,27 @@ def image_parts(images: Any) -> list[Part]:
         url = inner.get("url") if isinstance(inner, Mapping) else inner
         if not isinstance(url, str) or not url:
             continue
-        try:
-            content = media.read_data_url(url)
-        except InvalidRequest:
+        if not media.is_data_url(url):
             parts.append({"fileData": {"fileUri": url}})
             continue
-        parts.append({"inlineData": {"mimeType": content.type, "data": content.data}})
+        with suppress(InvalidRequest):
+            content = media.read_data_url(url)
+            parts += _inline(content.type, content.data)
     return parts
 
 
 def audio_parts(audio: Any, mime: str) -> list[Part]:
     """The sound of an answer."""
     data = audio.get("data") if isinstance(audio, Mapping) else None
-    if not isinstance(data, str) or not data:
+    return _inline(mime, data) if isinstance(data, str) and data else []
+
+
+def _inline(mime: str, data: str) -> list[Part]:
+    """The part that carries the bytes; none if they are broken: Google's SDK would
+    refuse the whole answer."""
+    try:
+        binascii.a2b_base64(data, strict_mode=True)
+    except ValueError:
         return []
     return [{"inlineData": {"mimeType": mime, "data": data}}]
 
