@@ -236,7 +236,7 @@ class _Lowering:
         schema, refs = self._followed(schema, refs)
         if "$ref" in schema:
             return {"type": "OBJECT"}
-        schema = self._merged(schema, refs)
+        schema = self._merged(schema, depth, refs)
         out = {name: value for name, value in schema.items() if name in _OPENAPI}
         self._choices(schema, out, depth, refs)
         _one_type(schema.get("type"), out)
@@ -272,7 +272,7 @@ class _Lowering:
                 place = place.get(name) if isinstance(place, Mapping) else None
         return dict(place) if isinstance(place, Mapping) else None
 
-    def _merged(self, schema: Schema, refs: tuple[str, ...]) -> Schema:
+    def _merged(self, schema: Schema, depth: int, refs: tuple[str, ...]) -> Schema:
         """The schema with the branches of `allOf` laid into it."""
         branches = schema.get("allOf")
         if not isinstance(branches, list):
@@ -280,11 +280,12 @@ class _Lowering:
         whole = {name: value for name, value in schema.items() if name != "allOf"}
         for branch in branches:
             self._nodes += 1
-            if not isinstance(branch, dict) or self._nodes > _MOST_NODES:
+            reachable = depth <= DEEPEST and self._nodes <= _MOST_NODES
+            if not isinstance(branch, dict) or not reachable:
                 continue
             branch, below = self._followed(branch, refs)
             if "$ref" not in branch:
-                _lay_into(whole, self._merged(branch, below))
+                _lay_into(whole, self._merged(branch, depth + 1, below))
         return whole
 
     def _choices(

@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from knight_tw.providers import openai_compatible
+from knight_tw.providers import openai_compatible, rerank
 from knight_tw.providers.advanced_custom import ADVANCED_CUSTOM
 from knight_tw.providers.ali import ALI
+from knight_tw.providers.anthropic import ANTHROPIC
+from knight_tw.providers.aws import AWS
 from knight_tw.providers.azure import AZURE
 from knight_tw.providers.baidu_v2 import BAIDU_V2
 from knight_tw.providers.cloudflare import CLOUDFLARE_AI
+from knight_tw.providers.cohere import COHERE
 from knight_tw.providers.custom import CUSTOM
 from knight_tw.providers.deepseek import DEEPSEEK
 from knight_tw.providers.gateways import NEW_API, SUB2API
+from knight_tw.providers.gemini import GEMINI
+from knight_tw.providers.jina import JINA
 from knight_tw.providers.minimax import MINIMAX
 from knight_tw.providers.mistral import MISTRAL
 from knight_tw.providers.moka import MOKA
@@ -24,12 +29,13 @@ from knight_tw.providers.moonshot import MOONSHOT
 from knight_tw.providers.openai import OPENAI
 from knight_tw.providers.openrouter import OPENROUTER
 from knight_tw.providers.perplexity import PERPLEXITY
-from knight_tw.providers.provider import Provider, Target
+from knight_tw.providers.provider import Provider, Target, Wrapping
 from knight_tw.providers.siliconflow import SILICONFLOW
+from knight_tw.providers.vertex import VERTEX
 from knight_tw.providers.volcengine import VOLCENGINE
 from knight_tw.providers.xai import XAI
 from knight_tw.providers.zhipu import ZHIPU_V4
-from knight_tw.records import Channel, Dialect
+from knight_tw.records import Channel, Dialect, Mode
 from knight_tw.wire.answers import Reading
 
 ALL: tuple[Provider, ...] = (
@@ -51,9 +57,17 @@ ALL: tuple[Provider, ...] = (
     VOLCENGINE,
     BAIDU_V2,
     XAI,
+    ANTHROPIC,
+    GEMINI,
     ADVANCED_CUSTOM,
     SUB2API,
     NEW_API,
+    ANTHROPIC,
+    GEMINI,
+    VERTEX,
+    AWS,
+    COHERE,
+    JINA,
 )
 
 _BY_TYPE: Mapping[int, Provider] = {provider.type_id: provider for provider in ALL}
@@ -90,9 +104,21 @@ def reading(provider: Provider, target: Target) -> Reading:
     return Reading(
         complete=provider.read_usage,
         raised_error=provider.raised_error,
-        unwrap=None if provider.unwrap is None else provider.unwrap(target),
+        unwrap=_unwrap(provider, target),
         finish_reasons=provider.finish_reasons,
     )
+
+
+def _unwrap(provider: Provider, target: Target) -> Wrapping | None:
+    """The provider's own wrapping; of a reranking every answer gets one layout."""
+    own = None if provider.unwrap is None else provider.unwrap(target)
+    if target.mode is not Mode.RERANK:
+        return own
+
+    def ranked(answer: dict[str, Any]) -> dict[str, Any]:
+        return rerank.to_client(answer if own is None else own(answer), target)
+
+    return ranked
 
 
 def dialects(

@@ -21,9 +21,10 @@ from knight_tw.providers.provider import Headers, Target
 from knight_tw.records import Channel, Dialect, Head, Mode
 from knight_tw.wire.answers import decode_object, refuse_errors
 
-OLLAMA, ANTHROPIC, GEMINI = 4, 14, 24
+OLLAMA, ANTHROPIC, GEMINI, COHERE = 4, 14, 24, 34
 MOST_MODELS = 10_000
 PAGE_SIZE = 100
+COHERE_PAGE_SIZE = 1000
 
 _NOBODY = Head("GET", "", "", (), "", "")
 
@@ -69,7 +70,8 @@ def read_models(type_id: int, body: bytes) -> list[str]:
     """
     answer = decode_object(body)
     refuse_errors(answer)
-    place, name = ("models", "name") if type_id in (OLLAMA, GEMINI) else ("data", "id")
+    named = type_id in (OLLAMA, GEMINI, COHERE)
+    place, name = ("models", "name") if named else ("data", "id")
     entries = answer.get(place)
     if not isinstance(entries, list):
         raise BadUpstreamBody("the provider's answer is no model list")
@@ -79,10 +81,22 @@ def read_models(type_id: int, body: bytes) -> list[str]:
 
 def next_page(type_id: int, body: bytes) -> str:
     """Where the list goes on, empty text when it is complete."""
-    if type_id != GEMINI:
+    name = _NEXT.get(type_id)
+    if name is None:
         return ""
-    token = decode_object(body).get("nextPageToken")
+    answer = decode_object(body)
+    if type_id == ANTHROPIC and answer.get("has_more") is not True:
+        return ""
+    token = answer.get(name)
     return token if isinstance(token, str) else ""
+
+
+_NEXT: Mapping[int, str] = {
+    ANTHROPIC: "last_id",
+    GEMINI: "nextPageToken",
+    COHERE: "next_page_token",
+}
+"""Where a type's list says how it goes on."""
 
 
 def _name(entry: Any, name: str) -> str:
@@ -116,8 +130,10 @@ def _ollama(key: str, _: str) -> tuple[str, Headers]:
     return "/api/tags", _bearer(key)
 
 
-def _anthropic(key: str, _: str) -> tuple[str, Headers]:
-    return "/v1/models", [("x-api-key", key), ("anthropic-version", ANTHROPIC_VERSION)]
+def _anthropic(key: str, page: str) -> tuple[str, Headers]:
+    query = f"?after_id={quote(page, safe='')}" if page else ""
+    headers = [("x-api-key", key), ("anthropic-version", ANTHROPIC_VERSION)]
+    return f"/v1/models{query}", headers
 
 
 def _gemini(key: str, page: str) -> tuple[str, Headers]:
@@ -127,4 +143,16 @@ def _gemini(key: str, page: str) -> tuple[str, Headers]:
     return f"/v1beta/models{query}", [("x-goog-api-key", key)]
 
 
-_OTHERS = {OLLAMA: _ollama, ANTHROPIC: _anthropic, GEMINI: _gemini}
+def _cohere(key: str, page: str) -> tuple[str, Headers]:
+    query = f"?page_size={COHERE_PAGE_SIZE}"
+    if page:
+        query += f"&page_token={quote(page, safe='')}"
+    return f"/v1/models{query}", _bearer(key)
+
+
+_OTHERS = {
+    OLLAMA: _ollama,
+    ANTHROPIC: _anthropic,
+    GEMINI: _gemini,
+    COHERE: _cohere,
+}

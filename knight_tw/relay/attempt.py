@@ -315,7 +315,21 @@ def _upstream_id(answer: Answer) -> str:
     return ""
 
 
-def refused(answer: Answer | Refused, body: bytes, attempt: Attempt, now: float) -> KnightError:
+class Refusal(Protocol):
+    """An answer that is no success."""
+
+    @property
+    def status(self) -> int:
+        """Its status."""
+        ...
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Its headers, names in lower case."""
+        ...
+
+
+def refused(answer: Refusal, body: bytes, attempt: Attempt, now: float) -> KnightError:
     """A provider's failure, with the status that its channel maps it to."""
     error = envelope.read_failure(answer.status, body)
     error.retry_after = envelope.retry_after(answer.headers, now)

@@ -23,11 +23,17 @@ _SESSION_HEADERS = (
 
 
 def consumption(
-    call: Call, price: Price, usage: Usage, content: str, now: float
+    call: Call,
+    price: Price,
+    usage: Usage,
+    content: str,
+    now: float,
+    *,
+    realtime: bool = False,
 ) -> dict[str, Any]:
     """The row of a charged call; the ledger adds `quota` and `other.evidence`."""
     row = _row(call, CONSUME, now)
-    other: dict[str, Any] = pricing.explain(price, usage)
+    other: dict[str, Any] = pricing.explain(price, usage, realtime=realtime)
     row["content"] = content
     row["prompt_tokens"] = usage.prompt
     row["completion_tokens"] = usage.completion

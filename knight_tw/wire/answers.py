@@ -177,6 +177,8 @@ def read_plain(
     """
     if not body or body.isspace():
         raise EmptyAnswer(EMPTY)
+    if reading.unwrap is not None:
+        return _read_wrapped(body, model, reading, reading.unwrap)
     if body.lstrip().startswith(b"["):
         refuse_errors(decode_object(body), reading.raised_error)
     answer = _small_members(body)
@@ -185,6 +187,19 @@ def read_plain(
     if model is not None and "model" in answer:
         body = replaced(body, {"model": model})
     return Plain(body, usage)
+
+
+def _read_wrapped(
+    body: bytes, model: str | None, reading: Reading, unwrap: Wrapping
+) -> Plain:
+    """The same for an answer in a form of the provider's own."""
+    answer = decode_object(body)
+    refuse_errors(answer, reading.raised_error)
+    own = unwrap(answer)
+    usage = read_usage(own.get("usage"), reading.complete)
+    if model is not None and "model" in own:
+        own["model"] = model
+    return Plain(top.encode(own), usage)
 
 
 def _small_members(body: bytes) -> dict[str, Any]:

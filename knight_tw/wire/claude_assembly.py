@@ -32,8 +32,8 @@ class Assembly:
 
     def __init__(self) -> None:
         self._message: dict[str, Any] = {"type": "message", "role": "assistant"}
-        self._blocks: dict[Any, dict[str, Any]] = {}
-        self._inputs: dict[Any, list[str]] = {}
+        self._blocks: dict[int, dict[str, Any]] = {}
+        self._inputs: dict[int, list[str]] = {}
 
     def feed(self, event: Mapping[str, Any]) -> None:
         """Take in one event."""
@@ -43,16 +43,17 @@ class Assembly:
             self._blocks |= dict(enumerate(objects(event["message"].get("content"))))
         elif kind == "content_block_start":
             block = event.get("content_block")
-            self._blocks[event.get("index")] = dict(block) if block else {}
+            opened = dict(block) if isinstance(block, Mapping) else {}
+            self._blocks[_place(event.get("index"))] = opened
         elif kind == "content_block_delta":
-            self._grow(event.get("index"), event.get("delta"))
+            self._grow(_place(event.get("index")), event.get("delta"))
         elif kind == "message_delta":
             self._end(event)
 
     @property
     def content(self) -> list[dict[str, Any]]:
         """The blocks so far, in their order."""
-        return [self._whole(index) for index in sorted(self._blocks, key=_place)]
+        return [self._whole(index) for index in sorted(self._blocks)]
 
     def close(self) -> dict[str, Any]:
         """The message."""
@@ -60,7 +61,7 @@ class Assembly:
         known = {name: v for name, v in self._message.items() if v is not None}
         return {**ending, **self._message, **known, "content": self.content}
 
-    def _grow(self, index: Any, delta: Any) -> None:
+    def _grow(self, index: int, delta: Any) -> None:
         block = self._blocks.get(index)
         if block is None or not isinstance(delta, Mapping):
             return
@@ -88,7 +89,7 @@ class Assembly:
             elif name != "type":
                 self._message[name] = value
 
-    def _whole(self, index: Any) -> dict[str, Any]:
+    def _whole(self, index: int) -> dict[str, Any]:
         block = self._blocks[index]
         pieces = self._inputs.get(index)
         if not pieces:
@@ -101,7 +102,7 @@ class Assembly:
 
 
 def _place(index: Any) -> int:
-    return index if isinstance(index, int) else 0
+    return index if isinstance(index, int) else -1
 
 
 def restream(message: Mapping[str, Any]) -> bytes:

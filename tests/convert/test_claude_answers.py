@@ -105,6 +105,7 @@ class ToX(SynchronousTestCase):
         for tier, wanted in (("standard", "default"), ("batch", None)):
             x = to_x([], usage={"input_tokens": 1, "service_tier": tier})
             self.assertEqual(x.get("service_tier"), wanted)
+        self.assertNotIn("usage", to_x([], usage=None))
 
     def test_own_blocks(self) -> None:
         """They go to clients that ask for them, and only there."""
@@ -176,6 +177,7 @@ class FromX(SynchronousTestCase):
                     "reasoning_details": [
                         own | {"signature": "ko1.a.S"},
                         own | {"signature": "S"},
+                        own,
                         hidden | {"data": "ko1.a.E"},
                         hidden | {"data": ""},
                     ]
@@ -183,6 +185,7 @@ class FromX(SynchronousTestCase):
                 [
                     {"type": "thinking", "thinking": "t", "signature": "S"},
                     {"type": "thinking", "thinking": "t", "signature": "S"},
+                    {"type": "thinking", "thinking": "t", "signature": ""},
                     {"type": "redacted_thinking", "data": "E"},
                 ],
             ),

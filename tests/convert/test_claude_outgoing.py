@@ -186,6 +186,9 @@ class Turns(SynchronousTestCase):
         found = turns(USER, {"role": "assistant", "content": "so \n"})
         self.assertEqual(found[1]["content"], [{"type": "text", "text": "so"}])
         self.assertEqual(turns(USER, {"role": "assistant", "content": " \n"}), [USER])
+        details = [{"type": "reasoning.text", "text": "t", "signature": "ko1.a.S"}]
+        thought = {"role": "assistant", "reasoning_details": details}
+        self.assertEqual(turns(USER, thought)[1]["content"][0]["type"], "thinking")
 
     def test_a_marker_on_a_message(self) -> None:
         """It stands on the message's last block."""
@@ -513,6 +516,12 @@ class Thinking(SynchronousTestCase):
         self.assertIn("thinking", sent(x | {"messages": [USER, assistant]}))
         done = [USER, {"role": "assistant", "content": "a"}, USER]
         self.assertIn("thinking", sent(x | {"messages": done}))
+
+    def test_what_cannot_be_had_is_reported(self) -> None:
+        """A limit that is too small for thinking leaves it out."""
+        context = context_of()
+        sent({"reasoning_effort": "high", "max_tokens": 1000}, context)
+        self.assertEqual(context.dropped, ["thinking"])
 
 
 class Tools(SynchronousTestCase):

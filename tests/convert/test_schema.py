@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -211,7 +212,7 @@ class ToOpenApi(SynchronousTestCase):
             self.assertEqual(to_openapi(given_schema), wanted, given_schema)
 
     def test_references_are_followed(self) -> None:
-        """`$ref` is replaced; one that leads into itself or nowhere ends the descent."""
+        """`$ref` is replaced; one that leads into itself or nowhere ends there."""
         schema = {
             "type": "object",
             "properties": {
@@ -279,10 +280,14 @@ class ToOpenApi(SynchronousTestCase):
         names = [f"d{n}" for n in range(20)]
         twice = {
             name: {"anyOf": [{"$ref": f"#/$defs/{below}"}] * 3}
-            for name, below in zip(names, names[1:], strict=False)
+            for name, below in pairwise(names)
         }
         bomb = {"$ref": "#/$defs/d0", "$defs": {**twice, "d19": {"type": "string"}}}
         self.assertRaises(InvalidRequest, to_openapi, bomb)
+        chain = {
+            f"c{n}": {"allOf": [{"$ref": f"#/$defs/c{n + 1}"}]} for n in range(900)
+        }
+        to_openapi({"$ref": "#/$defs/c0", "$defs": {**chain, "c900": {}}})
         every = {name: {"allOf": v["anyOf"]} for name, v in twice.items()}
         to_openapi({"$ref": "#/$defs/d0", "$defs": every})
 
@@ -301,6 +306,7 @@ class Reading(SynchronousTestCase):
     def test_what_is_no_object(self) -> None:
         """An absent schema is empty, another value is refused with its path."""
         self.assertEqual(read_schema(None, "p"), {})
+        self.assertEqual(read_schema({"type": "string"}, "p"), {"type": "string"})
         error = self.assertRaises(InvalidRequest, read_schema, [], "p")
         self.assertEqual(error.param, "p")
 

@@ -108,7 +108,7 @@ class Assembling(SynchronousTestCase):
                 {"type": "message_delta", "delta": 3},
             ]
         )
-        self.assertEqual(message["content"], [{"input": {}}, {}])
+        self.assertEqual(message["content"], [{}, {"input": {}}])
         self.assertEqual(message["stop_reason"], "end_turn")
 
     def test_nothing(self) -> None:

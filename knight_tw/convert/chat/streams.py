@@ -166,13 +166,15 @@ class StreamToX:
 
         Without an index a new id is a new call, and no id goes on with the last one.
         """
-        key = call.get("index")
-        if key is None:
-            key = call.get("id") or ("place", place if known.last < 0 else known.last)
+        index, identity = call.get("index"), call.get("id")
+        key: Any = index if isinstance(index, int) else None
+        if key is None and isinstance(identity, str) and identity:
+            key = identity
+        if key is None and known.last >= 0:
+            return known.last, False
+        key = ("place", place) if key is None else key
         if key in known.calls:
             return known.calls[key], False
-        if call.get("index") is None and not call.get("id") and known.last >= 0:
-            return known.last, False
         known.last = known.calls[key] = len(known.calls)
         return known.last, True
 

@@ -25,7 +25,7 @@ def add_tools(x: Body, body: Mapping[str, Any], context: Context) -> None:
     """
     offered = x_parts.read_objects(body.get("tools"), "tools")
     found: list[dict[str, Any]] = []
-    only_claude: set[Any] = set()
+    only_claude: list[Any] = []
     for index, tool in enumerate(offered):
         kind = tool.get("type")
         if kind in (None, "custom"):
@@ -33,7 +33,7 @@ def add_tools(x: Body, body: Mapping[str, Any], context: Context) -> None:
         elif str(kind).startswith("web_search_"):
             x["web_search_options"] = _web_search(tool)
         else:
-            only_claude.add(tool.get("name"))
+            only_claude.append(tool.get("name"))
             context.drop(f"tools.{kind}")
     if found:
         x["tools"] = found
@@ -76,7 +76,7 @@ def _web_search(tool: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _add_choice(x: Body, choice: Any, only_claude: set[Any]) -> None:
+def _add_choice(x: Body, choice: Any, only_claude: list[Any]) -> None:
     """The choice; without tools there is none."""
     if not isinstance(choice, Mapping):
         raise InvalidRequest("tool_choice must be an object", param="tool_choice")
@@ -87,7 +87,7 @@ def _add_choice(x: Body, choice: Any, only_claude: set[Any]) -> None:
         )
     if kind == "tool":
         x_parts.read_text(choice, "name", "tool_choice")
-    elif kind not in _MODES:
+    elif str(kind) not in _MODES:
         where = "tool_choice.type"
         raise InvalidRequest(f"{where} is not known: {kind!r}"[:200], param=where)
     if not x.get("tools"):

@@ -54,7 +54,7 @@ class StreamToX:
         self._context = context
         self._id = ""
         self._model = context.model
-        self._blocks: dict[Any, _Block] = {}
+        self._blocks: dict[int, _Block] = {}
         self._usage: dict[str, Any] = {}
         self._ending: Mapping[str, Any] = {}
         self._tools = 0
@@ -128,7 +128,7 @@ class StreamToX:
             return []
         self._begin()
         block = _Block(str(content.get("type")), start=self._length)
-        self._blocks[event.get("index")] = block
+        self._blocks[_index(event)] = block
         if block.kind == "text":
             block.citations += content.get("citations") or []
             return self._text(str(content.get("text") or ""))
@@ -173,7 +173,7 @@ class StreamToX:
         return [self._chunk({"tool_calls": [call]})]
 
     def _delta(self, event: dict[str, Any]) -> list[Chunk]:
-        block = self._blocks.get(event.get("index"))
+        block = self._blocks.get(_index(event))
         delta = event.get("delta")
         if block is None or not isinstance(delta, dict):
             return []
@@ -217,9 +217,9 @@ class StreamToX:
         return [self._chunk({"tool_calls": [call]})]
 
     def _stop(self, event: dict[str, Any]) -> list[Chunk]:
-        return self._stop_block(event.get("index"))
+        return self._stop_block(_index(event))
 
-    def _stop_block(self, index: Any) -> list[Chunk]:
+    def _stop_block(self, index: int) -> list[Chunk]:
         block = self._blocks.pop(index, None)
         if block is None:
             return []
@@ -276,6 +276,12 @@ class StreamToX:
             "model": self._model,
             "choices": [{"index": 0, "delta": delta, "finish_reason": None}],
         }
+
+
+def _index(event: Mapping[str, Any]) -> int:
+    """The number of the block that an event is about."""
+    index = event.get("index")
+    return index if isinstance(index, int) else -1
 
 
 def _signature(block: _Block) -> dict[str, Any]:

@@ -84,9 +84,10 @@ def _number(x: Mapping[str, Any], name: str) -> float | None:
 def add_safety(body: Body, x: Mapping[str, Any], context: Context) -> None:
     """The safety mode, unless tools or documents forbid to choose one."""
     mode = x.get("safety_mode") or context.options.get(SAFETY)
+    if body.get("tools") or body.get("documents"):
+        return
     if isinstance(mode, str) and mode not in ("", "NONE"):
-        if not (body.get("tools") or body.get("documents")):
-            body["safety_mode"] = mode
+        body["safety_mode"] = mode
 
 
 def report_unsaid(x: Mapping[str, Any], context: Context, *more: str) -> None:
@@ -150,3 +151,13 @@ def text_of(obj: Any, name: str = "text") -> str:
     """A text member, empty when there is none."""
     value = obj.get(name) if isinstance(obj, Mapping) else None
     return value if isinstance(value, str) else ""
+
+
+def placed(citation: Mapping[str, Any], start: int) -> Body:
+    """The citation with its place in a content of which its text begins at `start`."""
+    own = dict(citation)
+    for name in ("start", "end"):
+        value = own.get(name)
+        if isinstance(value, int):
+            own[f"{name}_index"] = start + value
+    return own

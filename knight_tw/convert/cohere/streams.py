@@ -12,7 +12,13 @@ from typing import Any
 
 from knight_tw.convert import tools
 from knight_tw.convert.chunks import Chunk, Chunks
-from knight_tw.convert.cohere.shared import failed, finish_reason, text_of, to_usage
+from knight_tw.convert.cohere.shared import (
+    failed,
+    finish_reason,
+    placed,
+    text_of,
+    to_usage,
+)
 from knight_tw.convert.context import Context
 from knight_tw.errors import EmptyAnswer, KnightError
 from knight_tw.wire.answers import EMPTY, decode_object, refuse_errors
@@ -125,10 +131,7 @@ class StreamToX:
         if not isinstance(citation, Mapping):
             return []
         start = self._starts.get(citation.get("content_index"), 0)
-        own = {**citation, "index": self._citations}
-        for name in ("start", "end"):
-            if isinstance(citation.get(name), int):
-                own[f"{name}_index"] = start + citation[name]
+        own = {**placed(citation, start), "index": self._citations}
         self._citations += 1
         return [*self._chunks.begin(), self._chunks.delta({"citations": [own]})]
 

@@ -12,6 +12,7 @@ from knight_tw.convert.cohere.shared import (
     Body,
     add_safety,
     finish_reason,
+    placed,
     refuse,
     report_unsaid,
     sampling,
@@ -236,18 +237,8 @@ def _message(own: Mapping[str, Any], context: Context) -> Body:
 def _placed(citation: Body, starts: list[int]) -> Body:
     """The citation with its place in the whole content."""
     index = citation.get("content_index")
-    fits = isinstance(index, int) and 0 <= index < len(starts)
-    return placed(citation, starts[index] if fits else 0)
-
-
-def placed(citation: Mapping[str, Any], start: int) -> Body:
-    """The citation with its place in a content of which its text begins at `start`."""
-    own = dict(citation)
-    for name in ("start", "end"):
-        value = own.get(name)
-        if isinstance(value, int):
-            own[f"{name}_index"] = start + value
-    return own
+    start = starts[index] if isinstance(index, int) and 0 <= index < len(starts) else 0
+    return placed(citation, start)
 
 
 def to_call(call: Mapping[str, Any], context: Context) -> Body:

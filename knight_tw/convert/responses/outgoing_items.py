@@ -67,7 +67,7 @@ class _History:
             return
         self._complete()
         if message.get("name"):
-            self._context.drop("messages.name")
+            self._context.drop("name")
         if role == "assistant":
             self._items += self._assistant(message, param)
         elif role == "user" or role in SYSTEM:
@@ -127,7 +127,7 @@ class _History:
             yield item
         for name in ("images", "audio"):
             if message.get(name):
-                self._context.drop(f"messages.{name}")
+                self._context.drop(name)
         sent = {thought["encrypted_content"] for thought in thoughts}
         for call, x_call in zip(calls, objects(message.get("tool_calls")), strict=True):
             secret = _secret(x_call)

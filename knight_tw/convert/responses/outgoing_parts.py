@@ -47,7 +47,7 @@ def output_content(
         elif kind == "refusal":
             found.append(refusal_part(str(part.get("refusal") or "")))
         else:
-            context.drop(f"messages.{kind}")
+            context.drop(kind)
     refusal = message.get("refusal")
     said = [part.get("refusal") or part.get("text") for part in found]
     if isinstance(refusal, str) and refusal and refusal not in said:

@@ -436,7 +436,7 @@ class Reasoning(SynchronousTestCase):
         )
 
     def test_text_beside_a_secret(self) -> None:
-        """Text that is in no entry goes with a secret, but not with Claude's redacted."""
+        """Text that is in no entry goes with a secret, unless that is redacted."""
         secret = {"type": "reasoning.encrypted", "data": "ko1.g.S", "index": 0}
         (item,) = self.items({"reasoning_content": "a", "reasoning_details": [secret]})
         self.assertEqual(item["summary"][0]["text"], "a")

@@ -1,0 +1,198 @@
+"""Which channels a call tries, and in which order: the loop around an attempt.
+
+What one attempt is does not matter here: it is a function that serves the call or
+raises. Relay specification, sections 4, 7 and 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from knight_tw import providers, routing
+from knight_tw.errors import KnightError, ModelNotAllowed, NoChannel
+from knight_tw.price_book import PriceBook
+from knight_tw.records import Channel, Price
+from knight_tw.relay.call import Attempt, Call
+from knight_tw.relay.knobs import Knobs
+from knight_tw.routing import GroupWalk, Pick, RoutingTable
+
+T = TypeVar("T")
+
+PATIENCE = 2.0
+"""Longest `Retry-After` that is waited for when no other channel is left, seconds."""
+
+
+class View(Protocol):
+    """The snapshots a call reads."""
+
+    @property
+    def knobs(self) -> Knobs:
+        """Options, ready to use."""
+        ...
+
+    @property
+    def routes(self) -> RoutingTable:
+        """Which channel serves which model."""
+        ...
+
+    @property
+    def prices(self) -> PriceBook:
+        """What models cost."""
+        ...
+
+
+class Watch(Protocol):
+    """Whoever wants to know how channels do."""
+
+    def failed(self, attempt: Attempt, error: KnightError) -> None:
+        """An attempt failed; it may be reason to disable the channel or key."""
+        ...
+
+    def answered(self, attempt: Attempt, seconds: float) -> None:
+        """An attempt succeeded."""
+        ...
+
+
+class Failures(Protocol):
+    """Counts failed attempts per channel."""
+
+    def attempt_failed(self, channel_id: int, seconds: float) -> None:
+        """One failed after so long."""
+        ...
+
+
+@define(eq=False)
+class Choosing:
+    """Tries channels for calls until one serves, or the rules say stop."""
+
+    _view: View
+    _draw: routing.Draw
+    _watch: Watch
+    _failures: Failures
+    _clock: IReactorTime
+    _log: Logger = field(factory=Logger)
+
+    def first(self, call: Call, walk: GroupWalk) -> Pick:
+        """The channel of the first attempt.
+
+        Raises:
+            NoChannel: 404 when no group of the caller has the model, else 503.
+        """
+        pick = walk.next(self._view.routes, call.model, self._draw, _known)
+        if pick is not None:
+            return pick
+        if self._view.routes.knows(walk.groups, call.model):
+            raise NoChannel(
+                f"no channel is available for the model {call.model} now",
+                status=503,
+                retry_after=5,
+            )
+        raise NoChannel(
+            f"no channel serves the model {call.model}", status=404, param="model"
+        )
+
+    async def serve(
+        self,
+        call: Call,
+        walk: GroupWalk,
+        pick: Pick,
+        once: Callable[[Attempt], Awaitable[T]],
+    ) -> T:
+        """What the first attempt that succeeds gives.
+
+        Args:
+            pick: Of `first`.
+            once: Makes an attempt; nothing of an answer reaches the client before it
+                is over.
+
+        Raises:
+            KnightError: the last failure.
+        """
+        while True:
+            began = self._clock.seconds()
+            attempt = Attempt(pick.channel, pick.key_index, pick.group, began)
+            call.attempts.append(attempt)
+            try:
+                served = await once(attempt)
+            except KnightError as error:
+                pick = await self._next(call, walk, error)
+            else:
+                self._watch.answered(attempt, self._clock.seconds() - began)
+                return served
+
+    async def _next(self, call: Call, walk: GroupWalk, error: KnightError) -> Pick:
+        """The channel to try after a failure; raises the failure when there is none."""
+        attempt = call.attempts[-1]
+        call.last_error = error
+        self._watch.failed(attempt, error)
+        seconds = self._clock.seconds() - attempt.began
+        self._failures.attempt_failed(attempt.channel.id, seconds)
+        self._log.info(
+            "attempt {number} on channel {channel_id} failed: {status} {code} {why}",
+            number=len(call.attempts),
+            channel_id=attempt.channel.id,
+            status=error.status,
+            code=error.code,
+            why=error.detail or error.message,
+        )
+        ranges = self._view.knobs.retry_on
+        if not walk.retries(error, begun=False, gone=False, ranges=ranges):
+            raise error
+        pick = walk.next(self._view.routes, call.model, self._draw, _known)
+        if pick is None:
+            raise error
+        wait = error.retry_after
+        if wait is not None and wait <= PATIENCE and walk.repeats:
+            await deferLater(self._clock, wait)
+        return pick
+
+
+def walk_for(call: Call, knobs: Knobs) -> GroupWalk:
+    """The groups and attempts a call may have."""
+    caller = call.caller
+    if caller.pinned_channel is not None:
+        return GroupWalk.pinned(caller.pinned_channel, caller.group)
+    groups = caller.auto_groups or (caller.group,)
+    across = caller.token is not None and caller.token.cross_group_retry
+    return GroupWalk(groups, knobs.retry_times, across, knobs.tier_mode)
+
+
+def check_model(call: Call) -> None:
+    """The token's model list, on the name that the client sent.
+
+    Raises:
+        ModelNotAllowed.
+    """
+    token = call.caller.token
+    if token is None or not token.model_limits_enabled:
+        return
+    limits = token.model_limits
+    if call.model not in limits and routing.normalise(call.model) not in limits:
+        raise ModelNotAllowed(f"this API key may not use the model {call.model}")
+
+
+def price_of(prices: PriceBook, call: Call, group: str, knobs: Knobs) -> Price:
+    """What the call's model costs its caller in a group.
+
+    Raises:
+        NoPrice.
+    """
+    user = call.caller.user
+    return prices.price(
+        call.model,
+        user_group=user.group,
+        using_group=group,
+        accept_unset=knobs.self_use
+        or bool(user.setting.get("accept_unset_model_ratio_model")),
+    )
+
+
+def _known(channel: Channel) -> bool:
+    """Whether a channel's provider is known at all."""
+    return providers.find(channel.type) is not None
