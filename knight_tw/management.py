@@ -269,6 +269,7 @@ class _Parts:
             options=self.options,
             version=self.version,
             ready=self.ready,
+            sockets=self.relaying.sockets,
         )
         return GatewaySite(
             root,

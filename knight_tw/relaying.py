@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
+from twisted.web.resource import IResource
 
 from knight_tw.accounts.callers import Callers
 from knight_tw.background import Background
@@ -14,14 +16,17 @@ from knight_tw.cache import Cache, SharedTurns
 from knight_tw.channels.health import ChannelHealth
 from knight_tw.credentials import TokenExchange, sign_rsa
 from knight_tw.ledger import Ledger
+from knight_tw.protocols.sockets import Sockets
 from knight_tw.providers.provider import TokenRequest
 from knight_tw.relay import Relay
 from knight_tw.relay.attempt import Timeouts, Wire
 from knight_tw.relay.call import Call
+from knight_tw.relay.choosing import Choosing
 from knight_tw.relay.counts import Counts
 from knight_tw.relay.inflating import Inflater, InThread
 from knight_tw.relay.limits import RateLimits
 from knight_tw.relay.probe import RelayProbe
+from knight_tw.relay.realtime import RealtimeRelay, Sessions
 from knight_tw.relay.watch import ChannelWatch
 from knight_tw.requestid import RequestIds
 from knight_tw.routing import Draw
@@ -29,7 +34,9 @@ from knight_tw.settings import Settings
 from knight_tw.snapshots import Snapshots
 from knight_tw.storage.database import Database
 from knight_tw.upstream import Upstream
+from knight_tw.web.addresses import Proxies
 from knight_tw.web.model_lists import ModelLists
+from knight_tw.web.realtime import PATH, DeclinedResource, RealtimeResource
 from knight_tw.web.relay import RelaySurface
 
 MEGABYTE = 1024 * 1024
@@ -46,6 +53,8 @@ class Relaying:
         ids: Makes request ids, for both sides.
         health: Takes channels out of service and back.
         probe: Tests a channel.
+        sockets: Websocket resources by path.
+        sessions: The realtime sessions that are open.
     """
 
     surface: RelaySurface
@@ -53,6 +62,8 @@ class Relaying:
     health: ChannelHealth
     watch: ChannelWatch
     probe: RelayProbe
+    sockets: Mapping[str, IResource]
+    sessions: Sessions
 
     @classmethod
     def build(
@@ -94,12 +105,14 @@ class Relaying:
             settings.max_file_download_mb * MEGABYTE,
             policy,
         )
+        draw = Draw(random.Random(), SharedTurns(cache))  # noqa: S311 - no secret
+        counts = Counts(in_thread, settings.count_token)
         relay = Relay(
             snapshots,
             ledger,
             wire,
-            Draw(random.Random(), SharedTurns(cache)),  # noqa: S311 - no secret
-            Counts(in_thread, settings.count_token),
+            draw,
+            counts,
             watch,
             reactor,
             Inflater(in_thread, limit),
@@ -109,18 +122,40 @@ class Relaying:
             policy,
         )
         ids = RequestIds()
+        limits = RateLimits(
+            lambda: snapshots.knobs.rate_limit, cache, reactor, background
+        )
         surface = RelaySurface(
-            relay,
-            callers,
-            RateLimits(lambda: snapshots.knobs.rate_limit, cache, reactor, background),
-            ModelLists(snapshots),
+            relay, callers, limits, ModelLists(snapshots), reactor, ids
+        )
+        sockets = Sockets(reactor)
+        realtime = RealtimeRelay(
+            snapshots,
+            ledger,
+            upstream,
+            sockets,
+            Choosing(snapshots, draw, watch, ledger, reactor),
+            counts,
             reactor,
-            ids,
+            background,
+            settings.error_log_enabled,
         )
         probe = RelayProbe(
             wire, lambda: snapshots.knobs, lambda: snapshots.prices, reactor
         )
-        return cls(surface, ids, health, watch, probe)
+        resources: dict[str, IResource] = {
+            PATH: RealtimeResource(
+                realtime,
+                sockets,
+                callers,
+                limits,
+                ids,
+                reactor,
+                Proxies.of(settings.trusted_proxies).client,
+            ),
+            "/v1/responses": DeclinedResource(ids, reactor),
+        }
+        return cls(surface, ids, health, watch, probe, resources, realtime.sessions)
 
 
 def _tokens(

@@ -48,6 +48,8 @@ from knight_tw.upstream import Timeouts, Upstream
 from knight_tw.web.addresses import Proxies
 
 HOUR = 3600.0
+GOODBYE = 0.5
+"""Seconds that realtime sessions have for their last words when time is up."""
 CPU_THREADS = 4
 SHARING = 8
 """Processes that may share a server database, for the ledger's rule of comfort: each
@@ -385,13 +387,24 @@ class Knight(Service):
         relaying.surface.draining = True
         ports, self._ports = self._ports, []
         await gatherResults([_stopped(port) for port in ports])
+        sessions = relaying.sessions
+        sessions.drain()
         drained = lanes.drain()
-        limit = self._reactor.callLater(self._settings.drain_timeout, lanes.abort_all)
-        if lanes.calls:
-            self._log.info("waiting for {calls} calls", calls=lanes.calls)
+        timeout = self._settings.drain_timeout
+        limits = [
+            self._reactor.callLater(timeout, sessions.close),
+            self._reactor.callLater(timeout + GOODBYE, lanes.abort_all),
+        ]
+        if lanes.calls or len(sessions):
+            self._log.info(
+                "waiting for {calls} calls, {sessions} realtime sessions",
+                calls=lanes.calls,
+                sessions=len(sessions),
+            )
         await drained
-        if limit.active():
-            limit.cancel()
+        for limit in limits:
+            if limit.active():
+                limit.cancel()
 
     async def _drain_background(self, background: Background) -> None:
         """Detached work gets a moment, then it is told to end."""

@@ -190,10 +190,7 @@ class Pool:
         else:
             self.connecting -= 1
             self._open.add(connection)
-            if call.over:
-                self.released(connection, reusable=True)
-            else:
-                connection.start(call)
+            connection.start(call)
             return
         self._freed()
 

@@ -57,8 +57,6 @@ ALL: tuple[Provider, ...] = (
     VOLCENGINE,
     BAIDU_V2,
     XAI,
-    ANTHROPIC,
-    GEMINI,
     ADVANCED_CUSTOM,
     SUB2API,
     NEW_API,

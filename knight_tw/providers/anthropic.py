@@ -11,15 +11,12 @@ from knight_tw.providers.addresses import (
     path_of,
 )
 from knight_tw.providers.claude_models import CLAUDE_MODELS
-from knight_tw.providers.credentials import claude_headers, claude_version
+from knight_tw.providers.credentials import claude_headers
 from knight_tw.providers.openai_family import write_model
-from knight_tw.providers.provider import Body, Headers, Provider, Target
+from knight_tw.providers.provider import Headers, Provider, Target
 from knight_tw.records import Dialect
 
 ADDRESS = "https://api.anthropic.com"
-
-WITHOUT_SAMPLING = "2026-10-21"
-"""The API version from which on sampling fields may be refused."""
 
 
 def url(target: Target) -> str:
@@ -35,14 +32,6 @@ def authorize(target: Target) -> Headers:
     return [("x-api-key", target.key), *claude_headers(target)]
 
 
-def prepare(body: Body, target: Target) -> None:
-    """The model's name; no sampling fields where the version has none."""
-    if claude_version(target) >= WITHOUT_SAMPLING:
-        for name in ("temperature", "top_p", "top_k"):
-            body.pop(name, None)
-    write_model(body, target)
-
-
 ANTHROPIC = Provider(
     type_id=14,
     name="Anthropic",
@@ -51,6 +40,6 @@ ANTHROPIC = Provider(
     speaks=(Dialect.CLAUDE,),
     modes=CHATTING,
     authorize=authorize,
-    prepare=prepare,
+    prepare=write_model,
     models=CLAUDE_MODELS,
 )

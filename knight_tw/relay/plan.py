@@ -18,6 +18,7 @@ from attrs import define, frozen
 from knight_tw import overrides, providers, routing
 from knight_tw.convert import claude, gemini
 from knight_tw.convert.context import Context, Media
+from knight_tw.convert.gemini import files
 from knight_tw.convert.responses.foreign import MARK, without_foreign
 from knight_tw.errors import ChannelFault, InvalidRequest, UnsupportedEndpoint
 from knight_tw.protocols.body import Machine
@@ -115,7 +116,8 @@ class Plan:
         """See the class."""
         middle = self._middle
         if middle is None:
-            return []
+            native = self._call.mode is Mode.GEMINI and self._call.generates
+            return files.file_urls(dict(self._call.top)) if native else []
         urls: list[str] = middle.side.media_urls(middle.x, middle.context)
         return urls
 
@@ -139,7 +141,7 @@ class Plan:
         elif passed and self._call.mode not in self._provider.rewrites:
             body = self._call.body
         else:
-            body, changed = self._same()
+            body, changed = self._same(media)
         self._attempt.model = target.model
         url = self._provider.url(target)
         headers = _headers(self._call, target, self._provider, changed)
@@ -166,9 +168,13 @@ class Plan:
         self._call.dropped = middle.context.dropped
         return self._finished(body)
 
-    def _same(self) -> tuple[bytes, Mapping[str, str | None]]:
+    def _same(
+        self, media: Mapping[str, Media]
+    ) -> tuple[bytes, Mapping[str, str | None]]:
         """The client's own body, changed where it must be."""
         body: Body = dict(self._call.top)
+        if media:
+            files.send_files(body, Context(self.target.model, media=media))
         _inject(self._call, self.target, body)
         own = _OWN_CHANGES.get(self.target.dialect)
         if own is not None and self._call.mode in dialects.CONVERTED:

@@ -234,7 +234,7 @@ class _Incoming:
             self._reply.end()
             return
         body = envelope.render(error, dialect, self.request_id)
-        self._answer(error.status, [_JSON, *_extra(error)], body)
+        self._answer(error.status, [_JSON, *refusal_headers(error)], body)
 
     def _dialect(self) -> Dialect:
         if self._route is not None:
@@ -247,12 +247,7 @@ class _Incoming:
 
     def _headers(self) -> Headers:
         """Headers of every answer of this request."""
-        found = [
-            ("X-Oneapi-Request-Id", self.request_id),
-            ("X-Request-Id", self.request_id),
-            ("Access-Control-Allow-Origin", "*"),
-            ("Access-Control-Expose-Headers", _EXPOSED),
-        ]
+        found = answer_headers(self.request_id)
         if self._route is not None and self._route.dialect is Dialect.CLAUDE:
             found.append(("request-id", self.request_id))
         return found
@@ -266,7 +261,17 @@ class _Incoming:
         ]
 
 
-def _extra(error: KnightError) -> Headers:
+def answer_headers(request_id: str) -> Headers:
+    """Headers of every answer of the relay."""
+    return [
+        ("X-Oneapi-Request-Id", request_id),
+        ("X-Request-Id", request_id),
+        ("Access-Control-Allow-Origin", "*"),
+        ("Access-Control-Expose-Headers", _EXPOSED),
+    ]
+
+
+def refusal_headers(error: KnightError) -> Headers:
     """`Retry-After` and `Allow`, where the error has them."""
     found: Headers = []
     if error.retry_after is not None:

@@ -169,7 +169,7 @@ class ResponsesPass:
         event = self._last
         if event is None:
             return self._broken_off(counted)
-        if counted is not None and read_usage(self._reported) is None:
+        if counted is not None and self._reported is None:
             usage = Raw(top.encode(usage_object(counted)))
             event = self._with_response(event, {"usage": usage})
         return [event.raw]

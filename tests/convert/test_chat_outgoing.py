@@ -348,7 +348,8 @@ class Users(SynchronousTestCase):
         """A file given by URL goes by its content; a picture as a picture."""
         url, picture = "https://e/a.pdf?x=1", "https://e/b"
         files = [{"file": {"file_url": u}, "type": "file"} for u in (url, picture, url)]
-        user = {"role": "user", "content": [*files, TEXT]}
+        inline = {"type": "file", "file": {"file_url": "data:application/pdf,x"}}
+        user = {"role": "user", "content": [*files, inline, TEXT]}
         x = {"messages": [user]}
         context = Context("m")
         self.assertEqual(chat.media_urls(x, context), [url, picture])

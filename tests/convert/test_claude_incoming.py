@@ -358,7 +358,9 @@ class Assistants(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         """A turn that says nothing is an empty text; calls alone have no content."""
-        self.assertEqual(self.turn(), {"role": "assistant", "content": ""})
+        empty = {"role": "assistant", "content": ""}
+        self.assertEqual(self.turn(), empty)
+        self.assertEqual(self.turn({"type": "text", "text": ""}), empty)
         call = {"type": "tool_use", "id": "1", "name": "f", "input": {}}
         self.assertIsNone(self.turn(call)["content"])
 

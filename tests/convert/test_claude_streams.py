@@ -100,7 +100,7 @@ class ToX(SynchronousTestCase):
                 *block(0, thinking, think("a"), think("b"), sign),
                 *block(1, {"type": "redacted_thinking", "data": "E"}),
                 *block(2, thinking | {"thinking": "c"}, sign, sign),
-                *block(3, thinking, sign),
+                *block(3, thinking, think(""), sign),
                 *ending(),
             ]
         )
@@ -366,6 +366,13 @@ class FromX(SynchronousTestCase):
         wanted = [("a", "f", {"x": 1}), ("b", "g", {"y": 2}), ("c", "h", {})]
         self.assertEqual(found, wanted)
 
+    def test_arguments_as_an_object(self) -> None:
+        """Some providers send the arguments parsed."""
+        function = {"name": "f", "arguments": {"x": 1}}
+        piece = {"index": 0, "id": "a", "function": function}
+        message = self.message(chunk({"tool_calls": [piece]}))
+        self.assertEqual(message["content"][0]["input"], {"x": 1})
+
     def test_text_after_calls(self) -> None:
         """It stands behind all calls that came before it."""
         message = self.message(
@@ -425,7 +432,7 @@ class FromX(SynchronousTestCase):
             chunk({"reasoning_details": [{"text": "b", "index": 0}]}),
             chunk({"reasoning_details": [{"signature": "ko1.a.S", "index": 0}]}),
             chunk({"reasoning_details": [kind | {"text": "c", "index": 1}]}),
-            chunk({"reasoning_details": [hidden]}),
+            chunk({"reasoning_details": [hidden, hidden | {"data": ""}]}),
             chunk({"reasoning_content": "d"}),
             chunk({"reasoning_details": [kind | {"text": "e", "index": 4}]}),
             chunk({"reasoning_details": [kind | {"text": "f", "index": 5}]}),

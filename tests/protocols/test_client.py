@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 from typing import Any
 
 from attrs import define, field
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -452,6 +454,64 @@ class Framing(ClientCase):
             answer = self.answer(HELLO)
             self.assertEqual(self.successResultOf(answer.read(5)), b"hello")
         self.assertEqual(self.bench.owner.released_with, [True] * 3)
+
+
+class Alive(SynchronousTestCase):
+    """Whether an idle connection can be used."""
+
+    def setUp(self) -> None:
+        """A connection over a pair of sockets, a tick after its last use."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            ours = socket.create_connection(listening.getsockname())
+            self.theirs, _ = listening.accept()
+        self.addCleanup(self.theirs.close)
+        self.addCleanup(ours.close)
+        transport = Server(ours, None, ("", 1), NoPort(), 1, NoReactor())  # type: ignore[arg-type]  # as much as is looked at
+        self.clock = Clock()
+        sweep = Sweep(self.clock)
+        self.connection = ClientConnection(
+            Owner(), sweep, self.clock, tls=False, idle=90.0
+        )
+        self.connection.makeConnection(transport)
+        self.clock.advance(1)
+
+    def test_silent(self) -> None:
+        """One that is silent can."""
+        self.assertTrue(self.connection.alive())
+
+    def test_closed(self) -> None:
+        """One that the upstream closed cannot, though nobody was told yet."""
+        self.theirs.close()
+        self.assertFalse(self.connection.alive())
+
+    def test_spoken_on(self) -> None:
+        """Nor one on which the upstream has said something."""
+        self.theirs.send(b"HTTP/1.1 408 Timeout\r\n\r\n")
+        self.assertFalse(self.connection.alive())
+
+    def test_nothing_was_sent(self) -> None:
+        """A call of which the kernel took nothing may be sent again."""
+        filler = Call(b"x" * 50_000_000, b"", False, False, 1.0, 0.0)
+        self.connection.start(filler)
+        self.connection._used = True
+        call = Call(b"POST / HTTP/1.1\r\n\r\n", b"", False, False, 1.0, 0.0)
+        self.assertTrue(self.connection._may_repeat(call))
+        self.assertFalse(self.connection._may_repeat(filler))
+
+
+class NoReactor:
+    """Watches nothing."""
+
+    def addReader(self, _: object) -> None:
+        """Nothing."""
+
+    removeReader = addWriter = removeWriter = addReader
+
+
+class NoPort:
+    """As much of a listening port as a connection looks at."""
+
+    _realPortNumber = 1
 
 
 class Ending(ClientCase):

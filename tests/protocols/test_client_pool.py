@@ -110,6 +110,18 @@ class Choosing(SynchronousTestCase):
         pool.run(call())
         self.assertEqual(len(network.wanted), 1)
 
+    def test_not_one_that_looks_dead(self) -> None:
+        """A connection whose end the reactor has not told yet is not used, either."""
+        network = Network()
+        pool = network.pool()
+        pool.run(call())
+        connection = network.open()
+        connection.dataReceived(ANSWER)
+        connection.alive = lambda: False  # type: ignore[method-assign]  # the kernel
+        pool.run(call())
+        self.assertTrue(network.lines[connection].cut)
+        self.assertEqual((len(network.wanted), network.pools.idle), (1, 0))
+
     def test_another_origin(self) -> None:
         """Connections belong to one origin."""
         network = Network()

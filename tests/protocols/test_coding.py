@@ -76,7 +76,7 @@ class Codings(SynchronousTestCase):
 
     def test_sizes_around_a_piece(self) -> None:
         """Data that fills the decoders' pieces exactly comes out whole."""
-        for size in (262_143, 262_144, 262_145, 524_288):
+        for size in (262_143, 262_144, 262_145, 262_165, 524_288):
             for data in (b"a" * size, os.urandom(size)):
                 for name, (encoding, pack) in PACKERS.items():
                     self.assertEqual(decoded(pack(data), encoding, size), data, name)

@@ -672,6 +672,21 @@ class Draining(SynchronousTestCase):
         leave(general)
         self.successResultOf(drained)
 
+    def test_a_general_request_on_its_way(self) -> None:
+        """A general request that has begun is answered, and closes."""
+        bench = Bench()
+        lane, line = bench.connect()
+        lane.dataReceived(get("/first"))
+        data = get("/second")
+        lane.dataReceived(data[:-2])
+        bench.lanes.drain()
+        self.assertFalse(line.disconnecting)
+        lane.dataReceived(data[-2:])
+        self.assertIn(b"general GET /second", line.value())
+        self.assertIn(b"Connection: close", line.value())
+        self.assertTrue(line.disconnecting)
+        leave(lane)
+
     def test_calls_end_first(self) -> None:
         """A call in flight is answered, with `Connection: close`."""
         bench = Bench()

@@ -185,12 +185,18 @@ class Counting(SynchronousTestCase):
 
     def test_counted_usage_is_shown(self) -> None:
         """Without a usage of the provider's the one we counted is shown."""
-        for usage in (None, {"input_tokens": 0, "output_tokens": 0}):
-            stream = CREATED + DELTA + ended(HI, usage=usage)
-            counted = Usage(prompt=3, completion=4, total=7)
-            last = objects(run(ResponsesPass(), stream, counted=counted))[-1]
-            self.assertEqual(last["response"]["usage"]["input_tokens"], 3)
-            self.assertEqual(last["response"]["output"], [HI])
+        stream = CREATED + DELTA + ended(HI, usage=None)
+        counted = Usage(prompt=3, completion=4, total=7)
+        last = objects(run(ResponsesPass(), stream, counted=counted))[-1]
+        self.assertEqual(last["response"]["usage"]["input_tokens"], 3)
+        self.assertEqual(last["response"]["output"], [HI])
+
+    def test_zeros_stay(self) -> None:
+        """A usage of zeros is the provider's word, whatever is charged."""
+        zeros = {"input_tokens": 0, "output_tokens": 0}
+        stream = CREATED + DELTA + ended(HI, usage=zeros)
+        counted = Usage(prompt=3, completion=4, total=7)
+        self.assertEqual(run(ResponsesPass(), stream, counted=counted), stream)
 
     def test_reported_usage_wins(self) -> None:
         """What the provider reports is not touched."""

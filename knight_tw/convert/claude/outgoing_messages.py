@@ -70,8 +70,6 @@ def lacks_thinking(messages: Sequence[Mapping[str, Any]]) -> bool:
     for message in reversed(messages):
         if message["role"] == "assistant":
             blocks = message["content"]
-            if isinstance(blocks, str):
-                return False
             calls = any(block["type"] == "tool_use" for block in blocks)
             return calls and blocks[0]["type"] not in THINKING
     return False

@@ -74,11 +74,6 @@ class OpenReasoning:
             **members,
         )
 
-    @property
-    def spoken(self) -> bool:
-        """True once there is text."""
-        return bool(self._texts)
-
     def add(self, text: str) -> None:
         """A piece of the summary; an empty one opens its part alone."""
         if self._texts is None:

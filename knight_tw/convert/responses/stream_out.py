@@ -159,14 +159,12 @@ class StreamFromX:
 
     def _reason(self, text: str, details: list[Mapping[str, Any]]) -> None:
         """Visible reasoning; a piece that is signed stands alone, without glue."""
-        if self._opened() is None:
-            exact = [d.get("text") or d.get("summary") for d in details]
-            exact_text = "".join(piece for piece in exact if isinstance(piece, str))
-            text = exact_text or text
-            self._open_reasoning()
         opened = self._opened()
-        if opened is not None:
-            opened.add(text)
+        if opened is None:
+            exact = [d.get("text") or d.get("summary") for d in details]
+            text = "".join(part for part in exact if isinstance(part, str)) or text
+            opened = self._open_reasoning()
+        opened.add(text)
 
     def _opened(self) -> OpenReasoning | None:
         """The open reasoning item that can still grow."""

@@ -80,7 +80,7 @@ class Config(SynchronousTestCase):
     """`generationConfig` and the rest."""
 
     def test_snake_case(self) -> None:
-        """Everything is understood in snake case, too; losses are the client's words."""
+        """Snake case is understood; losses are told in the client's words."""
         context = Context(model="m")
         x = x_of(
             context,
@@ -98,8 +98,13 @@ class Config(SynchronousTestCase):
         )
         self.assertEqual(x["messages"][0], {"role": "system", "content": "S"})
         wanted = {
-            "model": "m", "max_tokens": 5, "top_k": 40, "temperature": 0,
-            "stop": ["a"], "logprobs": True, "top_logprobs": 2,
+            "model": "m",
+            "max_tokens": 5,
+            "top_k": 40,
+            "temperature": 0,
+            "stop": ["a"],
+            "logprobs": True,
+            "top_logprobs": 2,
         }
         self.assertEqual({k: v for k, v in x.items() if k != "messages"}, wanted)
         self.assertEqual(context.dropped, ["generationConfig.audioTimestamp", "labels"])

@@ -342,6 +342,16 @@ class Calls(SynchronousTestCase):
         late = (by_index, added(nameless), done(call()))
         self.assertEqual(self.arguments(*late, ended()), ["{}"])
 
+    def test_early_pieces_are_bounded(self) -> None:
+        """Of an item that never appears only so much is kept."""
+        machine = StreamToX(Context("m"))
+        (piece,) = events_of([delta(self.ARGUMENTS, "x")])
+        for _ in range(5000):
+            machine.feed(piece)
+        (appears,) = events_of([added(call())])
+        found = machine.feed(appears)
+        self.assertEqual(len(found), 4096 + 1)
+
     def test_no_arguments(self) -> None:
         """A call without arguments has an empty object."""
         self.assertEqual(self.arguments(added(call()), ended(call())), ["{}"])
