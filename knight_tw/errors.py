@@ -216,7 +216,7 @@ class ChannelSaturated(KnightError):
 
 
 class ChannelFault(KnightError):
-    """A misconfigured channel. `code` starts with `channel:`; always retried elsewhere."""
+    """A misconfigured channel: `code` starts with `channel:`, retried elsewhere."""
 
     status, code, retryable = 500, "channel:invalid_key", True
 

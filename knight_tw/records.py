@@ -121,7 +121,7 @@ class Channel:
         keys: The credentials; one, or several with `multi_key`.
         key_status: Index to status of the keys that are not enabled.
         multi_key_mode: `random` or `polling`.
-        setting, settings: The two JSON columns (different things in spite of the names).
+        setting, settings: Two JSON columns, different things in spite of the names.
         model_mapping: Client's name to upstream's name.
         param_override, header_override: Parsed JSON objects, or None.
         created_time: Unix seconds, 0 for a row without one, None when not read.

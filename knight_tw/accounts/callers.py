@@ -2,8 +2,8 @@
 
 Tokens and their owners are kept in a bounded memory keyed by the SHA-256 of the key, so
 that a call costs no database. An entry is dropped when its token or user is announced
-as changed, and read again after `SYNC_FREQUENCY`. What a call may *spend* is not decided
-here but by the ledger, which is told each fresh reading.
+as changed, and read again after `SYNC_FREQUENCY`. What a call may *spend* is decided by
+the ledger, which is told each fresh reading.
 
 Checks and their order: relay specification, section 4.
 """

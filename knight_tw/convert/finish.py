@@ -73,13 +73,17 @@ def from_claude(reason: str | None, has_calls: bool = False) -> str:
 
 def to_claude(
     reason: str | None,
-    native: str | None = None,
+    native: object = None,
     *,
     has_calls: bool = False,
     stop_sequence: str | None = None,
 ) -> str:
-    """The Claude `stop_reason` of an answer in the middle form."""
-    if native in CLAUDE and native is not None:
+    """The Claude `stop_reason` of an answer in the middle form.
+
+    Args:
+        native: The provider's own word, whatever a provider may have sent as such.
+    """
+    if isinstance(native, str) and native in CLAUDE:
         return native
     reason = settled(reason or "stop", has_calls)
     if reason == "stop" and stop_sequence is not None:
@@ -92,9 +96,9 @@ def from_gemini(reason: str | None, has_calls: bool = False) -> str:
     return settled(GEMINI.get(reason or "", "stop"), has_calls)
 
 
-def to_gemini(reason: str | None, native: str | None = None) -> str:
+def to_gemini(reason: str | None, native: object = None) -> str:
     """The Gemini `finishReason` of an answer in the middle form."""
-    if native in GEMINI and native is not None:
+    if isinstance(native, str) and native in GEMINI:
         return native
     return _TO_GEMINI.get(reason or "stop", "STOP")
 

@@ -22,8 +22,8 @@ from knight_tw.errors import KnightError
 from knight_tw.protocols.client import Answer
 from knight_tw.protocols.reply import Headers, Reply
 from knight_tw.records import Usage
-from knight_tw.wire.produced import Produced
 from knight_tw.wire.framing import EventDecoder
+from knight_tw.wire.produced import Produced
 from knight_tw.wire.sse import Event
 
 STREAM_HEADERS: Headers = [
@@ -146,7 +146,7 @@ class Pump:
 
     `run` fires when everything has been eaten, or fails with what broke the stream. The
     end of the client's stream is not written here: the charge comes first. After the
-    terminal event the rest of the upstream's answer is discarded, so that its connection
+    terminal event the rest of the upstream's answer is dropped, so that its connection
     can be used again.
     """
 

@@ -25,6 +25,7 @@ from knight_tw.providers.provider import (
 )
 from knight_tw.providers.sigv4 import Secret
 from knight_tw.records import Channel, Dialect, Mode
+from knight_tw.wire import eventstream
 
 CLAUDE_VERSION = "bedrock-2023-05-31"
 SERVICE = "bedrock"
@@ -110,11 +111,17 @@ def authorize(target: Target) -> Headers:
 def sign(
     target: Target, method: str, url: str, headers: Headers, body: bytes, now: float
 ) -> Headers:
-    """The request's headers, signed when the key is a pair."""
+    """The request's headers, signed when the key is a pair.
+
+    Bedrock reads `Accept` as the form of the answer, and streams in its own.
+    """
+    accept = eventstream.TYPE if target.stream else "application/json"
+    sent = [(name, value) for name, value in headers if name.lower() != "accept"]
+    sent.append(("Accept", accept))
     if by_api_key(target.channel):
-        return headers
+        return sent
     secret = read_key(target.channel, target.key)
-    return sigv4.sign(secret, SERVICE, method, url, headers, body, now)
+    return sigv4.sign(secret, SERVICE, method, url, sent, body, now)
 
 
 def prepare(body: Body, target: Target) -> None:

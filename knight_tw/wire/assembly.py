@@ -14,7 +14,10 @@ from knight_tw.wire import sse, top
 from knight_tw.wire.answers import objects
 from knight_tw.wire.chat_pass import CHUNK, TEXT_CHUNK
 
-JOINED = ("content", "reasoning_content", "reasoning", "refusal", "arguments", "input")
+JOINED = (
+    *("content", "reasoning_content", "reasoning", "refusal", "arguments", "input"),
+    *("text", "summary", "signature", "data", "transcript"),
+)
 """Members whose pieces are texts to be joined."""
 
 

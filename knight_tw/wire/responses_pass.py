@@ -175,8 +175,9 @@ class ResponsesPass:
         return [event.raw]
 
     def _pass(self, event: Event, read: _Event, kind: str) -> list[bytes]:
-        if isinstance(read.sequence_number, int):
-            self.sequence_number = read.sequence_number + 1
+        number = read.sequence_number
+        last = number if isinstance(number, int) else self.sequence_number
+        self.sequence_number = last + 1
         if not event.event and kind:
             event = Event(event.data, sse.encode(event.data, kind), kind)
         if kind in FAILED:

@@ -158,6 +158,12 @@ class Tools(SynchronousTestCase):
             found = read({"tools": [search | {"max_uses": uses}]})
             got = found["web_search_options"]["search_context_size"]
             self.assertEqual(got, size)
+        (bare, odd) = (
+            {"type": "web_search_20250305"} | more
+            for more in ({}, {"max_uses": "x", "user_location": 3})
+        )
+        for tool in (bare, odd):
+            self.assertEqual(read({"tools": [tool]})["web_search_options"], {})
         forced = {"tools": [bash], "tool_choice": {"type": "tool", "name": "bash"}}
         error = self.assertRaises(UnsupportedParameter, read, forced)
         self.assertEqual(error.param, "tool_choice")

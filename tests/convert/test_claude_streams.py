@@ -565,7 +565,7 @@ class Whole(SynchronousTestCase):
         self.assertEqual(got["usage"], wanted["usage"])
         (got_choice,), (choice,) = got["choices"], wanted["choices"]
         self.assertEqual(got_choice["finish_reason"], choice["finish_reason"])
-        for name in ("reasoning_content", "tool_calls"):
+        for name in ("reasoning_content", "reasoning_details", "tool_calls"):
             self.assertEqual(
                 got_choice["message"].get(name), choice["message"].get(name)
             )

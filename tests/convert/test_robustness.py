@@ -76,9 +76,16 @@ CLAUDE_REQUEST: Body = {
     "system": [{"type": "text", "text": "s", "cache_control": MARKER}],
     "cache_control": MARKER,
     "stop_sequences": ["a"],
+    "service_tier": "auto",
+    "speed": "fast",
+    "stream": True,
+    "temperature": 0.5,
     "metadata": {"user_id": "u"},
     "thinking": {"type": "enabled", "budget_tokens": 2000},
-    "output_config": {"format": {"type": "json_schema", "schema": {"a": {}}}},
+    "output_config": {
+        "effort": "low",
+        "format": {"type": "json_schema", "schema": {"a": {}}},
+    },
     "tools": [
         {"name": "f", "input_schema": {"a": 1}, "input_examples": [{}]},
         {"type": "web_search_20250305", "max_uses": 3, "user_location": {"city": "x"}},
@@ -123,6 +130,9 @@ CHAT_ANSWER: Body = {
         {
             "index": 0,
             "finish_reason": "stop",
+            "native_finish_reason": "STOP",
+            "stop_sequence": "X",
+            "logprobs": {"content": []},
             "message": {
                 "content": [{"type": "thinking", "thinking": [{"text": "t"}]}],
                 "reasoning_details": [{"text": "t", "signature": "S", "index": 0}],
@@ -143,7 +153,12 @@ CLAUDE_ANSWER: Body = {
     ],
     "stop_reason": "refusal",
     "stop_details": {"explanation": "x"},
-    "usage": {"input_tokens": 3, "cache_creation": {"ephemeral_5m_input_tokens": 3}},
+    "stop_sequence": "X",
+    "usage": {
+        "input_tokens": 3,
+        "service_tier": "standard",
+        "cache_creation": {"ephemeral_5m_input_tokens": 3},
+    },
 }
 CHUNKS: list[Body] = [
     {"id": "1", "choices": [{"index": 0, "delta": {"content": "a", "reasoning": "r"}}]},
@@ -151,6 +166,8 @@ CHUNKS: list[Body] = [
     {"choices": [{"delta": {"function_call": {"name": "f", "arguments": "{}"}}}]},
     {"choices": [{"index": 0, "delta": {"reasoning_details": [{"text": "t"}]}}]},
     {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": {}}]},
+    {"choices": [{"delta": {}, "native_finish_reason": "x", "finish_reason": "y"}]},
+    {"choices": [{"delta": {"annotations": [{"url_citation": {"url": "u"}}]}}]},
     {"choices": [], "usage": {"prompt_tokens": 3}},
 ]
 EVENTS: list[Body] = [

@@ -50,6 +50,9 @@ def target(
     query: str = "",
     headers: dict[str, str] | None = None,
     options: dict[str, Any] | None = None,
+    client_model: str = "",
+    token: str = "",
+    asked: dict[str, Any] | None = None,
     **of_channel: Any,
 ) -> Target:
     """An attempt; `of_channel` describes its channel."""
@@ -66,6 +69,9 @@ def target(
         path=path,
         query=query,
         options=options or {},
+        client_model=client_model,
+        token=token,
+        asked=asked or {},
     )
 
 

@@ -127,7 +127,7 @@ class Signatures(SynchronousTestCase):
     def test_signing_key(self) -> None:
         """The derived key of AWS's documentation."""
         found = signing_key(SECRET, "iam", "20150830").hex()
-        expected = "2c94c0cf5378ada6887f09bb697df8fc0affdb34ba1cdd5bda32b664bd55b73c"
+        expected = "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9"
         self.assertEqual(found, expected)
 
     def test_earlier_headers_go(self) -> None:

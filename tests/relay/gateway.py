@@ -262,13 +262,14 @@ class Gateway:
     callers: Callers = field(init=False)
     background: Background = field(factory=Background)
     lanes: Lanes = field(init=False)
+    relaying: Relaying = field(init=False)
     folder: Path = field(init=False)
     _channels: int = 0
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(NOW)
         self.db = memory_database(self.clock)
-        self.provider = Provider(self.clock)
+        self.provider = self._made_provider()
         settings = Settings.from_env(self.environment)
         cache = MemoryCache(self.clock)
         self.snapshots = Snapshots(
@@ -300,6 +301,9 @@ class Gateway:
         self._assemble(settings, cache)
         self.case.addCleanup(self.close)
 
+    def _made_provider(self) -> Provider:
+        return Provider(self.clock)
+
     def _assemble(self, settings: Settings, cache: MemoryCache) -> None:
         def inline(work: Any, *args: Any) -> Deferred[Any]:
             try:
@@ -322,7 +326,7 @@ class Gateway:
         self.callers = Callers(
             self.db, self.snapshots, self.ledger, self.clock, lambda *_: None
         )
-        relaying = Relaying.build(
+        self.relaying = relaying = Relaying.build(
             settings,
             self.clock,
             db=self.db,

@@ -6,6 +6,7 @@ import base64
 import json
 import struct
 import zlib
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from knight_tw.errors import BadUpstreamBody, UpstreamFailed, UpstreamRefused
-from knight_tw.wire.eventstream import Decoder, Frames, Message, to_event
+from knight_tw.wire.eventstream import METRICS, Decoder, Frames, Message, to_event
 
 # The library's own encoder of such frames wrote these (header value, then its bytes).
 PUBLISHED = (
@@ -140,7 +141,7 @@ class Framing(SynchronousTestCase):
         self.assertIn("1 MB", caught.exception.message)
 
     def test_cut_short(self) -> None:
-        """A stream that ends within a message has failed; between messages it has not."""
+        """A stream that ends within a message has failed; between them it has not."""
         frames = Frames()
         frames.feed(frame(b"x") + frame(b"y")[:-1])
         self.assertRaises(UpstreamFailed, frames.close)
@@ -156,7 +157,7 @@ class Framing(SynchronousTestCase):
         stream = b"".join(frame(payload, event_type="e") for payload in payloads)
         frames, found = Frames(), []
         edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             found += frames.feed(stream[start:end])
         frames.close()
         self.assertEqual([message.payload for message in found], payloads)
@@ -192,13 +193,7 @@ class Events(SynchronousTestCase):
             b"no",
             b'{"bytes":"*"}',
             b'{"bytes":"bm8="}',
-            json.dumps(
-                {
-                    "bytes": base64.b64encode(
-                        b"amazon-bedrock-invocationMetrics"
-                    ).decode()
-                }
-            ).encode(),
+            b'{"bytes":"%b"}' % base64.b64encode(METRICS.encode()),
         ):
             whole = frame(payload, event_type="chunk")
             with self.subTest(payload=payload), self.assertRaises(BadUpstreamBody):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -47,7 +49,7 @@ class Lines(SynchronousTestCase):
         stream = "\n".join(lines).encode()
         decoder, found = Decoder(), []
         edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             found += decoder.feed(stream[start:end])
         found += decoder.close()
         self.assertEqual([event.data.decode() for event in found], lines)

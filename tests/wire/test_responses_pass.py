@@ -279,6 +279,12 @@ class Breaking(SynchronousTestCase):
         """Without `response.created` there is no response to close."""
         self.assertEqual(run(ResponsesPass(), DELTA), DELTA)
 
+    def test_events_without_numbers(self) -> None:
+        """Where a provider numbers nothing its events are counted."""
+        bare = sse.encode(json.dumps({"type": "x", "delta": "Hi"}).encode(), "x")
+        last = objects(run(ResponsesPass(), CREATED + bare + bare))[-1]
+        self.assertEqual(last["sequence_number"], 3)
+
     def test_kept_items_are_bounded(self) -> None:
         """Items beyond the limit are not kept for the end of a broken stream."""
         large = message(said("x" * KEPT_ITEMS))

@@ -47,8 +47,9 @@ def response_to_x(answer: Mapping[str, Any], context: Context) -> Body:
     reported = answer.get("usage")
     if isinstance(reported, Mapping):
         x["usage"] = usage.from_claude(reported)
-        if reported.get("service_tier") in TIERS:
-            x["service_tier"] = TIERS[reported["service_tier"]]
+        tier = TIERS.get(str(reported.get("service_tier")))
+        if tier is not None:
+            x["service_tier"] = tier
     return x
 
 

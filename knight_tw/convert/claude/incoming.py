@@ -137,7 +137,7 @@ def _add_origin(x: Body, body: Mapping[str, Any]) -> None:
     if isinstance(user, str) and user:
         x["user"] = user
     tier = body.get("service_tier")
-    if tier in _TIERS:
+    if isinstance(tier, str) and tier in _TIERS:
         x["service_tier"] = _TIERS[tier]
     if body.get("speed") == "fast":
         x["service_tier"] = "fast"

@@ -98,8 +98,7 @@ class Candidate:
         if cited:
             sources["annotations"] = [{**e, "index": n} for n, e in enumerate(cited)]
         if self._citations:
-            metadata = {"citations": self._citations}
-            named = grounding.citations(metadata, content)
+            named = grounding.citations(self._citations, content)
             sources["citations"] = [{**e, "index": n} for n, e in enumerate(named)]
         if sources:
             deltas.append(sources)
@@ -228,9 +227,11 @@ class Candidate:
         self, part: Mapping[str, Any], call: Mapping[str, Any], arguments: str
     ) -> Delta:
         name = tools.own_name(str(call["name"]), self._context.memory)
+        call_id = call.get("id")
+        named = isinstance(call_id, str) and call_id
         entry: Delta = {
             "index": self._tools,
-            "id": call.get("id") or self._context.ids("call_g_"),
+            "id": named or self._context.ids("call_g_"),
             "type": "function",
             "function": {"name": name, "arguments": arguments},
         }

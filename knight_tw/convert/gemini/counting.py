@@ -17,5 +17,4 @@ def counted_request(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def count_answer(tokens: int) -> dict[str, Any]:
     """The answer to `countTokens`."""
-    details = [{"modality": "TEXT", "tokenCount": tokens}]
-    return {"totalTokens": tokens, "promptTokensDetails": details}
+    return {"totalTokens": tokens}

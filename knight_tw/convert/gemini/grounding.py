@@ -80,19 +80,16 @@ def _points(data: bytes, offset: int) -> int:
     return len(data[:offset].decode(errors="ignore"))
 
 
-def citations(metadata: Any, content: str) -> list[Entry]:
+def citations(entries: Sequence[Mapping[str, Any]], content: str) -> list[Entry]:
     """The entries of a `citationMetadata` object with their place in the content."""
-    if not isinstance(metadata, Mapping):
-        return []
     data = content.encode()
-    found = metadata.get("citations") or metadata.get("citationSources")
     return [
         {
-            **citation,
-            "start_index": _points(data, count(citation.get("startIndex"))),
-            "end_index": _points(data, count(citation.get("endIndex"))),
+            **entry,
+            "start_index": _points(data, count(entry.get("startIndex"))),
+            "end_index": _points(data, count(entry.get("endIndex"))),
         }
-        for citation in objects(found)
+        for entry in entries
     ]
 
 

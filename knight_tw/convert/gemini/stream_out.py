@@ -35,7 +35,7 @@ class _Choice:
     calls: dict[int, dict[str, Any]] = field(factory=dict)
     text: list[str] = field(factory=list)
     length: int = 0
-    letters: dict[Any, str] = field(factory=dict)
+    letters: dict[str, str] = field(factory=dict)
     refusal: str = ""
     annotations: list[Any] = field(factory=list)
     ended: dict[str, Any] | None = None
@@ -151,9 +151,10 @@ def _reasoning(delta: Mapping[str, Any], state: _Choice) -> list[Part]:
     text = reasoning.shown(delta)
     parts = [saying.thought(text)] if text else []
     for piece in reasoning.pieces(delta):
-        piece.letter = piece.letter or state.letters.get(piece.index, "")
+        index = str(piece.index)
+        piece.letter = piece.letter or state.letters.get(index, "")
         if len(state.letters) < MOST_CALLS:
-            state.letters[piece.index] = piece.letter
+            state.letters[index] = piece.letter
         if piece.encrypted:
             parts += saying.sealed(piece)
         elif signature := saying.named_signature(piece):

@@ -458,7 +458,7 @@ class FromChat(SynchronousTestCase):
         self.assertEqual(last["content"]["parts"], [{"text": ""}])
 
     def test_media_sources_likelihood(self) -> None:
-        """Images and sound go out at once, sources at the end, logprobs as they come."""
+        """Images, sound and logprobs go out at once, sources at the end."""
         url = "data:image/png;base64,iVBORw0KGgoAAAAA"
         told = self.parts(
             {"images": [{"image_url": {"url": url}}]},

@@ -143,14 +143,14 @@ class Messages(SynchronousTestCase):
 
     def test_texts_run_together(self) -> None:
         """Texts alone are one text, a cache marker keeps them apart."""
-        parts = [
+        parts: list[dict[str, Any]] = [
             {"type": "input_text", "text": "a"},
             {"type": "input_text", "text": "b"},
         ]
         item = {"role": "user", "content": parts}
         self.assertEqual(messages(item), [{"role": "user", "content": "ab"}])
         marker = {"mode": "explicit"}
-        parts[0]["prompt_cache_breakpoint"] = marker  # type: ignore[assignment]
+        parts[0]["prompt_cache_breakpoint"] = marker
         (message,) = messages(item)
         first = {"type": "text", "text": "a", "prompt_cache_breakpoint": marker}
         self.assertEqual(message["content"], [first, {"type": "text", "text": "b"}])
