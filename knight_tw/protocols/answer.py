@@ -69,6 +69,7 @@ class Answer:
     paused = False
     silence = UNCLAIMED
     until = 0.0
+    _named: dict[str, str] | None = None
     _source: Source | None = None
     _size = _limit = 0
     _over = False
@@ -100,10 +101,9 @@ class Answer:
 
     def get(self, name: str) -> str:
         """The first value of a header (lower-case name), or an empty text."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return ""
+        if self._named is None:
+            self._named = dict(reversed(self.headers))
+        return self._named.get(name, "")
 
     @property
     def waits(self) -> bool:

@@ -267,7 +267,6 @@ class ClientConnection(TwistedProtocol):
         self._call = call
         call.holder = self
         if self._used:
-            self._parser = HttpResponseParser(self)
             self._fields, self._chunks = [], []
             self._coding = "chunked"
             self._received = 0

@@ -339,7 +339,6 @@ class FastLane(Protocol):
 
     def _next(self) -> None:
         """Wait for the next request; it may have arrived already."""
-        self._release()
         self._state = HEAD
         self._fresh = False
         self._message = Message()

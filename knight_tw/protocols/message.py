@@ -51,6 +51,7 @@ class Message:
     headed = upgrade = stays = complete = expects = False
     http11 = True
     length: int | None = 0
+    forwarded: tuple[str, ...] = ()
     size = 0
     _tail = _url = b""
     _left = _barren = 0
@@ -58,7 +59,6 @@ class Message:
     def __init__(self) -> None:
         self._parser = HttpRequestParser(self)
         self.fields: list[tuple[str, str]] = []
-        self.forwarded: list[str] = []
         self._framing: list[tuple[str, str]] = []
         self._chunks: list[bytes] = []
 
@@ -141,7 +141,7 @@ class Message:
             elif name == "content-length":
                 self.length = self._left = int(value)
             elif name == "x-forwarded-for":
-                self.forwarded.append(value)
+                self.forwarded += (value,)
             elif name == "expect":
                 self._expect(value)
             else:

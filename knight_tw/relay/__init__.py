@@ -268,7 +268,16 @@ class Relay:
 
     def _tab(self, call: Call, group: str, knobs: Knobs) -> Tab:
         price = self._price(call, group, knobs)
-        return Tab(self._ledger, call, knobs, self._count, price, group, self._clock)
+        return Tab(
+            self._ledger,
+            self._view.prices,
+            call,
+            knobs,
+            self._count,
+            price,
+            group,
+            self._clock,
+        )
 
     def _price(self, call: Call, group: str, knobs: Knobs) -> Price:
         user = call.caller.user

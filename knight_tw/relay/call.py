@@ -21,6 +21,8 @@ class Attempt:
     began: float
     model: str = ""
     """The upstream's name of the model."""
+    dialect: Dialect = Dialect.CHAT
+    """What the upstream was spoken to in."""
     upstream_id: str = ""
     """The provider's id of this request."""
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from knight_tw.ledger import COUNTED, PROVIDER
 from knight_tw.records import Usage
 from knight_tw.relay.tab import Tab
 from knight_tw.wire.produced import Produced
-
-PROVIDER, COUNTED = "provider", "counted"
 
 UNBILLED = "the upstream gave no billing information"
 

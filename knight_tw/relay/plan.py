@@ -143,6 +143,7 @@ class Plan:
         else:
             body, changed = self._same(media)
         self._attempt.model = target.model
+        self._attempt.dialect = target.dialect
         url = self._provider.url(target)
         headers = _headers(self._call, target, self._provider, changed)
         if self._provider.sign is not None:

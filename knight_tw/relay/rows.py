@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 
-from knight_tw import pricing
 from knight_tw.errors import KnightError
-from knight_tw.records import Price, Usage
+from knight_tw.records import Usage
 from knight_tw.relay.call import Call
 
 CONSUME, ERROR = 2, 5
@@ -24,20 +23,26 @@ _SESSION_HEADERS = (
 
 def consumption(
     call: Call,
-    price: Price,
+    other: dict[str, Any],
     usage: Usage,
     content: str,
     now: float,
     *,
-    realtime: bool = False,
+    claude: bool = False,
 ) -> dict[str, Any]:
-    """The row of a charged call; the ledger adds `quota` and `other.evidence`."""
+    """The row of a charged call; the ledger adds `quota` and `other.evidence`.
+
+    Args:
+        other: The price (`pricing.explain`); it becomes the row's `other`.
+        claude: The provider spoke Claude, whose input does not count the cache.
+    """
     row = _row(call, CONSUME, now)
-    other: dict[str, Any] = pricing.explain(price, usage, realtime=realtime)
     row["content"] = content
-    row["prompt_tokens"] = usage.prompt
+    cached = usage.cached + usage.write if claude else 0
+    row["prompt_tokens"] = max(usage.prompt - cached, 0)
     row["completion_tokens"] = usage.completion
     row["status"] = 200
+    row["duration_ms"] = round((now - call.began) * 1000)
     row["other"] = _other(call, other)
     return row
 

@@ -7,17 +7,21 @@ comfort is the prompt counted (in a thread when it is large).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from knight_tw import pricing
-from knight_tw.ledger import Hold, Ledger
-from knight_tw.records import Mode, Price, Usage
+from knight_tw.expression_terms import ExpressionFailed, Request
+from knight_tw.ledger import COUNTED, ESTIMATED, Hold, Ledger
+from knight_tw.price_book import PriceBook, Surcharge
+from knight_tw.records import Dialect, Mode, Price, Usage
 from knight_tw.relay import rows
 from knight_tw.relay.call import Call
 from knight_tw.relay.knobs import Knobs
@@ -25,6 +29,12 @@ from knight_tw.wire.produced import Produced
 
 NO_OUTPUT = frozenset({Mode.EMBEDDINGS, Mode.RERANK, Mode.MODERATIONS, Mode.SPEECH})
 """Kinds of work whose answer costs no output tokens."""
+
+
+SEARCHING = "search-preview"
+"""Names of models that search by themselves end so; each call is a search."""
+
+NO_REQUEST = Request()
 
 
 class Count(Protocol):
@@ -51,6 +61,7 @@ class Tab:
     """
 
     _ledger: Ledger
+    _book: PriceBook
     _call: Call
     knobs: Knobs
     _count: Count
@@ -63,6 +74,7 @@ class Tab:
     _hold: Hold | None = None
     _estimate: int | None = None
     _ratios: Mapping[str, Decimal] = field(factory=dict)
+    _log: Logger = field(factory=Logger)
 
     async def open(self) -> None:
         """Set money aside for the call.
@@ -87,6 +99,7 @@ class Tab:
             self._call.output_limit or 0,
             self.knobs.floor,
             self._ratios,
+            self._request(),
         )
         granted = self._ledger.hold(call_id, user, token, unlimited, need, hold)
         self._hold = await granted if isinstance(granted, Deferred) else granted
@@ -117,15 +130,48 @@ class Tab:
         if self.closed or self._hold is None:
             return
         self.closed = True
-        self._call.counted = evidence != "provider"
-        amount = pricing.quota(self.price, usage, other_ratios=self._ratios)
-        row = rows.consumption(
-            self._call, self.price, usage, content, self._clock.seconds()
+        call, attempt = self._call, self._call.attempt
+        claude = attempt is not None and attempt.dialect is Dialect.CLAUDE
+        surcharges: Sequence[Surcharge] = ()
+        if usage.tool_calls or call.model.endswith(SEARCHING):
+            surcharges = self._book.surcharges(
+                call.model,
+                usage.tool_calls,
+                responses_route=call.dialect is Dialect.RESPONSES,
+            )
+        request = self._request()
+        try:
+            amount = pricing.quota(
+                self.price,
+                usage,
+                other_ratios=self._ratios,
+                surcharges=surcharges,
+                claude=claude,
+                request=request,
+            )
+        except (pricing.QuotaOutOfRange, ExpressionFailed) as error:
+            self._log.critical(
+                "request {id} is charged its hold: {why}",
+                id=call.request_id,
+                why=str(error),
+            )
+            amount, evidence = self._hold.amount, ESTIMATED
+        call.counted = evidence == COUNTED
+        told = pricing.explain(
+            self.price, usage, surcharges=surcharges, claude=claude, request=request
         )
-        attempt = self._call.attempt
+        now = self._clock.seconds()
+        row = rows.consumption(call, told, usage, content, now, claude=claude)
         channel = attempt.channel.id if attempt else 0
         self._ledger.settle(self._hold, amount, row, channel, evidence)
         self.synced = self._ledger.barrier()
+
+    def _request(self) -> Request:
+        """What an expression may look at; nothing for any other price."""
+        if not self.price.expression:
+            return NO_REQUEST
+        now = datetime.fromtimestamp(self._clock.seconds(), tz=UTC)
+        return Request(self._call.top, self._call.head.get, now)
 
     def release(self) -> None:
         """Nothing is charged."""
@@ -151,4 +197,5 @@ class Tab:
             n=self._call.choices,
             assumed_output=0 if self.input_only else self.knobs.hold_output,
             other_ratios=self._ratios,
+            request=self._request(),
         )

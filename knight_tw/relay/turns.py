@@ -140,9 +140,8 @@ class Turns:
         call = self._call
         hold, self._hold = self._hold, None
         self._charges += 1
-        row = rows.consumption(
-            call, self.price, usage, content, self._clock.seconds(), realtime=True
-        )
+        told = pricing.explain(self.price, usage, realtime=True)
+        row = rows.consumption(call, told, usage, content, self._clock.seconds())
         attempt = call.attempt
         return self._ledger.settle(
             hold or self._ledger.free_hold(self._name(), *self._who()),

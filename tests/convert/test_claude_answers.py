@@ -261,8 +261,9 @@ class FromX(SynchronousTestCase):
         self.assertEqual(
             (citation["cited_text"], citation["encrypted_index"]), ("12", "")
         )
-        whole = from_x({"content": "01", "annotations": [note(0, 2)]})
-        self.assertEqual(len(whole["content"]), 1)
+        notes = [note(0, 1), note(1, 2)]
+        whole = from_x({"content": "01", "annotations": notes})["content"]
+        self.assertEqual([len(b["citations"]) for b in whole], [1, 1])
 
     def test_reasons(self) -> None:
         """The stop sequence is told; of several choices the first counts."""

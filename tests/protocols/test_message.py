@@ -96,7 +96,7 @@ class Heads(SynchronousTestCase):
         message, _ = read(
             START + b"X-Forwarded-For: a, b\r\nX-Forwarded-For: c\r\n\r\n"
         )
-        self.assertEqual(message.forwarded, ["a, b", "c"])
+        self.assertEqual(message.forwarded, ("a, b", "c"))
 
 
 REFUSED = {

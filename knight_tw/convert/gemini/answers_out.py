@@ -45,10 +45,11 @@ def _candidate(choice: Mapping[str, Any]) -> Body:
 
 def ending(choice: Mapping[str, Any], refusal: Any) -> Body:
     """Why a candidate ended; the refusal in words stands beside the reason."""
-    native = choice.get("native_finish_reason")
-    reason = finish.to_gemini(
-        choice.get("finish_reason"), native if isinstance(native, str) else None
+    said, native = (
+        name if isinstance(name := choice.get(member), str) else None
+        for member in ("finish_reason", "native_finish_reason")
     )
+    reason = finish.to_gemini(said, native)
     named: Body = {"finishReason": reason}
     if isinstance(refusal, str) and refusal and reason not in ("STOP", "MAX_TOKENS"):
         named["finishMessage"] = refusal

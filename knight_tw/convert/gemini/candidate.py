@@ -256,7 +256,7 @@ class Candidate:
     def _media(self, inline: Any) -> list[Delta]:
         try:
             content = read_inline(inline, "inlineData")
-        except (InvalidRequest, AttributeError):
+        except InvalidRequest:
             raise unreadable(b"inlineData") from None
         mime = str(inline.get("mimeType") or "")
         self._thinking, self.filled = False, True

@@ -100,8 +100,8 @@ def request_to_x(body: Mapping[str, Any], context: Context) -> Body:
     add_tools(x, named, context)
     if named.get("safetySettings"):
         x["safety_settings"] = named["safetySettings"]
-    for name, value in named.items():
-        if name not in _TOP and value is not None:
+    for name in named:
+        if name not in _TOP:
             context.drop(name)
     return x
 
@@ -124,8 +124,8 @@ def _add_config(x: Body, config: Mapping[str, Any], context: Context) -> None:
     _add_format(x, config)
     _add_thinking(x, _object(config, "thinkingConfig"))
     _add_modalities(x, config)
-    for name, value in config.items():
-        if name not in _READ and value is not None:
+    for name in config:
+        if name not in _READ:
             context.drop(f"generationConfig.{name}")
 
 

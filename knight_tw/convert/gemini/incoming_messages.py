@@ -18,7 +18,12 @@ from knight_tw.convert import reasoning, tools
 from knight_tw.convert.context import Context
 from knight_tw.convert.gemini import signing
 from knight_tw.convert.gemini.fences import fenced, joined
-from knight_tw.convert.gemini.incoming_parts import MEDIA, media_part, read_inline
+from knight_tw.convert.gemini.incoming_parts import (
+    MEDIA,
+    media_part,
+    read_inline,
+    read_object,
+)
 from knight_tw.convert.signatures import GOOGLE, owner
 from knight_tw.errors import InvalidRequest
 
@@ -38,10 +43,8 @@ def system_message(instruction: Any) -> list[Message]:
         return [{"role": "system", "content": instruction}] if instruction else []
     if instruction is None:
         return []
-    if not isinstance(instruction, Mapping):
-        where = "systemInstruction"
-        raise InvalidRequest(f"{where} must be an object", param=where)
-    parts = parts_of(instruction, "systemInstruction")
+    where = "systemInstruction"
+    parts = parts_of(read_object(instruction, where), where)
     text = "\n".join(t for part in parts if isinstance(t := part.get("text"), str))
     return [{"role": "system", "content": text}] if text else []
 
@@ -77,7 +80,7 @@ _Run = list[tuple[int, Part]]
 def _runs(contents: Sequence[Part]) -> Iterator[tuple[str, _Run]]:
     """Neighbours of one role together, each with its place in the request."""
     run: _Run = []
-    last = ""
+    last = "user"
     for index, content in enumerate(contents):
         named = content.get("role")
         role = _ROLES.get("user" if named in (None, "") else str(named))
@@ -89,8 +92,7 @@ def _runs(contents: Sequence[Part]) -> Iterator[tuple[str, _Run]]:
             run = []
         last = role
         run.append((index, content))
-    if run:
-        yield last, run
+    yield last, run
 
 
 @define
@@ -144,10 +146,7 @@ class _Reader:
 
     def _called(self, part: Part, param: str, place: tuple[int, int]) -> str:
         """The id for a call, its own if it has one; it is open from now on."""
-        call = part["functionCall"]
-        if not isinstance(call, Mapping):
-            where = f"{param}.functionCall"
-            raise InvalidRequest(f"{where} must be an object", param=where)
+        call = read_object(part["functionCall"], f"{param}.functionCall")
         given = call.get("id")
         given = given if isinstance(given, str) else ""
         call_id = given or self._generated(place)
@@ -162,9 +161,8 @@ class _Reader:
         return call_id
 
     def _response(self, part: Part, param: str, place: tuple[int, int]) -> Message:
-        answer, where = part["functionResponse"], f"{param}.functionResponse"
-        if not isinstance(answer, Mapping):
-            raise InvalidRequest(f"{where} must be an object", param=where)
+        where = f"{param}.functionResponse"
+        answer = read_object(part["functionResponse"], where)
         call_id = self._answered(answer) or self._generated(place)
         self._ids.add(call_id)
         text, failed = _said(answer.get("response"))

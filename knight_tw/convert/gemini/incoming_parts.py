@@ -28,10 +28,9 @@ def media_part(part: Mapping[str, Any], param: str) -> x_parts.Part:
         UnsupportedContent: the middle form has nothing like it.
     """
     name = "inlineData" if "inlineData" in part else "fileData"
-    obj, where = part[name], f"{param}.{name}"
-    if not isinstance(obj, Mapping):
-        raise InvalidRequest(f"{where} must be an object", param=where)
-    found = _inline(obj, where) if name == "inlineData" else _reference(obj, where)
+    where = f"{param}.{name}"
+    read = _inline if name == "inlineData" else _reference
+    found = read(read_object(part[name], where), where)
     resolution = part.get("mediaResolution")
     level = resolution.get("level") if isinstance(resolution, Mapping) else None
     if found["type"] == "image_url" and level in _DETAILS:
@@ -39,8 +38,24 @@ def media_part(part: Mapping[str, Any], param: str) -> x_parts.Part:
     return found
 
 
-def read_inline(obj: Mapping[str, Any], param: str) -> Blob:
-    """The bytes of an `inlineData` object, with their true type."""
+def read_object(value: Any, param: str) -> Mapping[str, Any]:
+    """The value, if it is an object.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    if isinstance(value, Mapping):
+        return value
+    raise InvalidRequest(f"{param} must be an object", param=param)
+
+
+def read_inline(value: Any, param: str) -> Blob:
+    """The bytes of an `inlineData` object, with their true type.
+
+    Raises:
+        InvalidRequest: it is no such object.
+    """
+    obj = read_object(value, param)
     declared = obj.get("mimeType")
     data = x_parts.read_text(obj, "data", param)
     return media.blob(

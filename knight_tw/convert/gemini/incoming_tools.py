@@ -40,10 +40,10 @@ def add_tools(x: Body, body: Mapping[str, Any], context: Context) -> None:
         where = f"tools.{index}.functionDeclarations"
         declared = x_parts.read_objects(entry.get("functionDeclarations"), where)
         functions += [_tool(f, f"{where}.{n}") for n, f in enumerate(declared)]
-        for name, value in entry.items():
-            if name in SEARCHES and value is not None:
+        for name in entry:
+            if name in SEARCHES:
                 x["web_search_options"] = {}
-            elif name != "functionDeclarations" and value is not None:
+            elif name != "functionDeclarations":
                 context.drop(f"tools.{name}")
     config = _object(body.get("toolConfig"), "toolConfig")
     for name in config:

@@ -34,7 +34,10 @@ def camel_name(name: str) -> str:
 
 
 def camel(value: Any, depth: int = 0) -> Any:
-    """A copy with all field names in camel case; the user's own content as it is."""
+    """A copy with all field names in camel case; the user's own content as it is.
+
+    Members that are null are left out: in Google's JSON they are absent.
+    """
     if depth > _DEEPEST:
         return value
     if isinstance(value, list):
@@ -45,4 +48,5 @@ def camel(value: Any, depth: int = 0) -> Any:
     return {
         name: inner if name in _OWN else camel(inner, depth + 1)
         for name, inner in named
+        if inner is not None
     }

@@ -104,6 +104,18 @@ class ToChat(SynchronousTestCase):
         self.assertEqual(choice["finish_reason"], "tool_calls")
         self.assertIsNone(choice["message"]["content"])
 
+    def test_calls_in_pieces(self) -> None:
+        """Pieces of a call, should they come in one answer, are put together."""
+        value = [{"jsonPath": '$["a"]', "stringValue": "x"}]
+        found = message(
+            {"functionCall": {"name": "f", "willContinue": True}},
+            {"functionCall": {"partialArgs": value, "willContinue": True}},
+            {"functionCall": {"partialArgs": [{"jsonPath": "$.b!["}]}},
+            {"functionCall": {"id": 5, "name": "g", "willContinue": True}},
+        )
+        calls = [call["function"] for call in found["tool_calls"]]
+        self.assertEqual([c["arguments"] for c in calls], ['{"a":"x"}', "{}"])
+
     def test_images(self) -> None:
         """In the text, or beside it where the channel says so; drafts are left out."""
         image = {"inlineData": {"mimeType": "image/png", "data": PNG}}
@@ -140,6 +152,11 @@ class ToChat(SynchronousTestCase):
             self.assertEqual((found["expires_at"], found["transcript"]), (3607, ""))
             if size == 54:
                 self.assertEqual(int.from_bytes(data[40:44], "little"), 10)
+        context = Context(model="m")
+        context.memory.x = {"modalities": ["audio"]}
+        mp3 = {"inlineData": {"mimeType": "audio/mp3", "data": "SUQzBAAA"}}
+        found = chat(answer(mp3), context)["choices"][0]["message"]["audio"]
+        self.assertEqual(found["data"], "SUQzBAAA")
         self.assertTrue(
             message({"inlineData": SPOKEN})["content"].startswith("[media](data:audio/")
         )
@@ -478,6 +495,8 @@ class FromChat(SynchronousTestCase):
                 {"text": "x", "thoughtSignature": "QUJD"},
             ],
         )
+        empty = {"type": "reasoning.text", "index": 4}
+        self.assertEqual(parts(content="x", reasoning_details=[empty]), [{"text": "x"}])
         bare = parts(content="x", reasoning_content="t", reasoning_details=[secret])
         self.assertEqual(bare[0], {"text": "t", "thought": True})
 
@@ -501,6 +520,13 @@ class FromChat(SynchronousTestCase):
                 {"fileData": {"fileUri": "https://a/x"}},
                 {"inlineData": {"mimeType": "audio/wav", "data": SAMPLES}},
             ],
+        )
+
+    def test_broken_media(self) -> None:
+        """What is no base64 far behind its beginning is left out, too."""
+        url = f"data:image/png;base64,{'A' * 80}.AAA"
+        self.assertEqual(
+            parts(content="x", images=[{"image_url": url}]), [{"text": "x"}]
         )
 
     def test_the_rest(self) -> None:

@@ -112,6 +112,29 @@ class Config(SynchronousTestCase):
         self.assertIn("topK", context.dropped)
         self.assertIs(context.memory.client, Dialect.GEMINI)
 
+    def test_system_prompts(self) -> None:
+        """Texts line by line, from a list or a single part; an empty one is none."""
+        for instruction, wanted in (
+            ({"parts": [{"text": "a"}, {"text": "b"}, {"inlineData": {}}]}, "a\nb"),
+            ({"parts": {"text": "a"}}, "a"),
+            ({"parts": []}, None),
+            ("", None),
+        ):
+            first = x_of(systemInstruction=instruction)["messages"][0]
+            got = first["content"] if first["role"] == "system" else None
+            self.assertEqual(got, wanted)
+        none = x_of(contents=[], systemInstruction="S")["messages"]
+        self.assertEqual([m["role"] for m in none], ["system"])
+
+    def test_safety(self) -> None:
+        """Settings of safety go on; nulls are absent; likelihood without a number."""
+        safety = [{"category": "A", "threshold": "OFF"}]
+        config = {"responseLogprobs": True, "topP": None}
+        x = x_of(safetySettings=safety, generationConfig=config)
+        self.assertEqual(x["safety_settings"], safety)
+        self.assertNotIn("top_logprobs", x)
+        self.assertNotIn("top_p", x)
+
     def test_thinking(self) -> None:
         """Levels are names, budgets names and exact numbers."""
         for config, wanted in (
@@ -443,6 +466,7 @@ class Turns(SynchronousTestCase):
                 {"inlineData": {"mimeType": "image/png", "data": "AAAA"}},
                 {"inlineData": {"mimeType": "audio/wav", "data": "AAAA"}},
                 {"fileData": {"fileUri": "gs://a"}},
+                {"inlineData": {"data": "AAAA"}, "thought": True},
                 {"unknown": 1},
             ),
             context=context,

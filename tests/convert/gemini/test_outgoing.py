@@ -64,7 +64,8 @@ class Config(SynchronousTestCase):
     def test_numbers_are_kept(self) -> None:
         """Zeros are sent like any number; limits below one are not."""
         config = sent(
-            temperature=0, top_p=0, top_k=0, seed=0, n=1, max_tokens=0, logprobs=True
+            temperature=0, top_p=0, top_k=0, seed=0, n=1,
+            max_tokens=0, logprobs=True,
         )["generationConfig"]
         self.assertEqual(
             config,
@@ -105,6 +106,7 @@ class Config(SynchronousTestCase):
             (old, form, {**mime, "responseSchema": lowered}),
             (None, {"type": "json_object"}, mime),
             (None, {"type": "json_schema"}, mime),
+            (None, {"type": "json_schema", "json_schema": {}}, mime),
             (None, {"type": "text"}, None),
         ):
             got = sent(context, response_format=value).get("generationConfig")
@@ -146,6 +148,8 @@ class Config(SynchronousTestCase):
         table = {"default": "", "HARM_CATEGORY_HARASSMENT": "BLOCK_NONE"}
         context = context_of(options={"gemini.safety_settings": table})
         self.assertEqual(sent(context)["safetySettings"], own)
+        context = context_of(options={"gemini.safety_settings": {"default": ""}})
+        self.assertNotIn("safetySettings", sent(context))
         off = {entry["threshold"] for entry in sent()["safetySettings"]}
         self.assertEqual(off, {"OFF"})
 
@@ -269,6 +273,14 @@ class Tools(SynchronousTestCase):
         part = body["contents"][0]["parts"][0]
         self.assertEqual(part["functionCall"]["name"], named)
         self.assertEqual(context.memory.sent_names, {"_1_a": "1 a"})
+        clash = sent(
+            context,
+            tools=[
+                {"type": "function", "function": {"name": n}} for n in ("a b", "a_b")
+            ],
+        )
+        names = [f["name"] for f in clash["tools"][0]["functionDeclarations"]]
+        self.assertEqual(len(set(names)), 2)
         dotted = sent(tools=[{"type": "function", "function": {"name": "a.b:c"}}])
         self.assertEqual(
             dotted["tools"], [{"functionDeclarations": [{"name": "a.b:c"}]}]
@@ -461,6 +473,8 @@ class Messages(SynchronousTestCase):
         self.assertEqual(third[1:], [far])
         second = contents(turn, result([image]))[1]["parts"]
         self.assertEqual(second[1:], [inline])
+        third = contents(turn, result([stored]), model="gemini-3-pro")[1]["parts"]
+        self.assertNotIn("parts", third[0]["functionResponse"])
         stray = contents(result([image], "z"))[0]["parts"]
         self.assertEqual(stray, [{"text": "[result of z] (see attached)"}, inline])
 
@@ -482,6 +496,9 @@ class Messages(SynchronousTestCase):
 
     def test_markdown_images(self) -> None:
         """Images in the text become parts between its pieces; broken ones stay."""
+        first = {"role": "assistant", "content": f"![x]({PNG_URL})"}
+        alone = contents(first)[0]["parts"]
+        self.assertEqual([list(part) for part in alone], [["inlineData"]])
         text = f"a![x]({PNG_URL})b![y](data:image/png;base64,!!!!)c"
         message = {
             "role": "assistant",

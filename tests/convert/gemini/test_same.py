@@ -15,7 +15,7 @@ from knight_tw.convert.gemini import (
     with_media,
     without_call_ids,
 )
-from knight_tw.convert.gemini.signing import PLACEHOLDER, to_field
+from knight_tw.convert.gemini.signing import PLACEHOLDER, from_field, to_field
 from knight_tw.errors import UnsupportedContent
 
 OWN = {"text": "x", "thoughtSignature": "QUJD"}
@@ -98,6 +98,14 @@ class Reasoning(SynchronousTestCase):
             ("ko1.o.E", base64.b64encode(b"ko1.o.E").decode()),
         ):
             self.assertEqual(to_field(signature), wanted)
+        for field, found in (
+            (None, ""),
+            ("context_engineering_is_the_way_to_go", ""),
+            ("context/engineering/is/the/way/to/go", ""),
+            ("!", "ko1.g.!"),
+            (base64.b64encode(b"ko1.z.X").decode(), "ko1.g.a28xLnouWA=="),
+        ):
+            self.assertEqual(from_field(field), found)
 
 
 class Ids(SynchronousTestCase):
