@@ -106,14 +106,14 @@ class Relaying:
             policy,
         )
         draw = Draw(random.Random(), SharedTurns(cache))  # noqa: S311 - no secret
+        choosing = Choosing(snapshots, draw, watch, ledger, reactor)
         counts = Counts(in_thread, settings.count_token)
         relay = Relay(
             snapshots,
             ledger,
             wire,
-            draw,
+            choosing,
             counts,
-            watch,
             reactor,
             Inflater(in_thread, limit),
             settings.error_log_enabled,
@@ -134,7 +134,7 @@ class Relaying:
             ledger,
             upstream,
             sockets,
-            Choosing(snapshots, draw, watch, ledger, reactor),
+            choosing,
             counts,
             reactor,
             background,

@@ -11,76 +11,38 @@ Failures travel as `KnightError` to the surface, which renders them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
-from attrs import define, field
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
-from twisted.logger import Logger
 
-from knight_tw import providers, routing
-from knight_tw.errors import (
-    KnightError,
-    ModelNotAllowed,
-    NoChannel,
-    SensitiveWords,
-)
+from knight_tw.errors import KnightError, SensitiveWords
 from knight_tw.ledger import Ledger
-from knight_tw.price_book import PriceBook
 from knight_tw.protocols.body import Outlet
 from knight_tw.protocols.reply import Headers, Reply
-from knight_tw.records import Channel, Dialect, Mode, Price
+from knight_tw.records import Dialect, Mode, Price
 from knight_tw.relay import reading, rows
 from knight_tw.relay.attempt import Wire
 from knight_tw.relay.call import Attempt, Call
+from knight_tw.relay.choosing import (
+    Choosing,
+    View,
+    check_model,
+    price_of,
+    walk_for,
+)
 from knight_tw.relay.inflating import Inflater
 from knight_tw.relay.knobs import Knobs
 from knight_tw.relay.tab import Count, Tab
-from knight_tw.routing import GroupWalk, Pick, RoutingTable
+from knight_tw.routing import GroupWalk, Pick
 from knight_tw.wire import masking, top
 from knight_tw.words import texts
-
-PATIENCE = 2.0
-"""Longest `Retry-After` that is waited for when no other channel is left, seconds."""
-
-
-class View(Protocol):
-    """The snapshots a call reads."""
-
-    @property
-    def knobs(self) -> Knobs:
-        """Options, ready to use."""
-        ...
-
-    @property
-    def routes(self) -> RoutingTable:
-        """Which channel serves which model."""
-        ...
-
-    @property
-    def prices(self) -> PriceBook:
-        """What models cost."""
-        ...
-
 
 DROPPED = "X-Knight-Dropped-Params"
 """Names the request's fields that had no equivalent (conversion specification, 1)."""
 
 PROMPTS = ("system", "messages", "input", "prompt", "instructions", "contents")
 """Top-level members that hold prompt text, in any dialect."""
-
-
-class Watch(Protocol):
-    """Whoever wants to know how channels do."""
-
-    def failed(self, attempt: Attempt, error: KnightError) -> None:
-        """An attempt failed; it may be reason to disable the channel or key."""
-        ...
-
-    def answered(self, attempt: Attempt, seconds: float) -> None:
-        """An attempt succeeded."""
-        ...
 
 
 @define(eq=False)
@@ -90,9 +52,8 @@ class Relay:
     _view: View
     _ledger: Ledger
     _wire: Wire
-    _draw: routing.Draw
+    _choosing: Choosing
     _count: Count
-    _watch: Watch
     _clock: IReactorTime
     _inflate: Inflater
     _record_errors: bool
@@ -100,7 +61,6 @@ class Relay:
     _drain_seconds: float
     _policy: Callable[[Call], str]
     _drains: int = 0
-    _log: Logger = field(factory=Logger)
 
     async def answer(
         self, call: Call, reply: Reply, headers: Callable[[], Headers]
@@ -121,8 +81,8 @@ class Relay:
         tab: Tab | None = None
         try:
             await self._read(call)
-            walk = _walk(call, knobs)
-            pick = self._first(call, walk)
+            walk = walk_for(call, knobs)
+            pick = self._choosing.first(call, walk)
             reading.validate(call, knobs)
             _check_words(call, knobs)
             if call.mode is Mode.COUNT_TOKENS:
@@ -180,91 +140,21 @@ class Relay:
         if coding:
             call.body = await self._inflate(call.body, coding)
         reading.read_model(call)
-        _check_model(call)
-
-    # choosing ----------------------------------------------------------------
-
-    def _first(self, call: Call, walk: GroupWalk) -> Pick:
-        pick = walk.next(self._view.routes, call.model, self._draw, _usable(call))
-        if pick is not None:
-            return pick
-        if self._view.routes.knows(walk.groups, call.model):
-            raise NoChannel(
-                f"no channel is available for the model {call.model} now",
-                status=503,
-                retry_after=5,
-            )
-        raise NoChannel(
-            f"no channel serves the model {call.model}",
-            status=404,
-            param="model",
-        )
-
-    def _usable(self, call: Call) -> Callable[[Channel], bool]:
-        mode = call.mode
-
-        def usable(channel: Channel) -> bool:
-            provider = providers.find(channel.type)
-            return provider is not None and mode in provider.modes
-
-        return usable
-
-    # attempts ----------------------------------------------------------------
+        check_model(call)
 
     async def _attempts(
         self, call: Call, tab: Tab, walk: GroupWalk, pick: Pick, outlet: Outlet
     ) -> int:
         """Try channels until one answers or the rules say stop."""
-        while True:
-            began = self._clock.seconds()
-            attempt = Attempt(pick.channel, pick.key_index, pick.group, began)
-            call.attempts.append(attempt)
-            if pick.group != tab.group:
-                tab.reprice(pick.group, self._price(call, pick.group, tab.knobs))
-            try:
-                status = await self._wire.exchange(call, attempt, tab, outlet)
-            except KnightError as error:
-                pick = await self._next(call, walk, error, outlet, tab.knobs)
-            else:
-                self._watch.answered(attempt, self._clock.seconds() - began)
-                return status
 
-    async def _next(
-        self,
-        call: Call,
-        walk: GroupWalk,
-        error: KnightError,
-        outlet: Outlet,
-        knobs: Knobs,
-    ) -> Pick:
-        """The channel to try after a failure; raises the failure when there is none."""
-        attempt = call.attempts[-1]
-        call.last_error = error
-        self._watch.failed(attempt, error)
-        seconds = self._clock.seconds() - attempt.began
-        self._ledger.attempt_failed(attempt.channel.id, seconds)
-        self._log.info(
-            "attempt {number} on channel {channel_id} failed: {status} {code} {why}",
-            number=len(call.attempts),
-            channel_id=attempt.channel.id,
-            status=error.status,
-            code=error.code,
-            why=error.detail or error.message,
+        async def once(attempt: Attempt) -> int:
+            if attempt.group != tab.group:
+                tab.reprice(attempt.group, self._price(call, attempt.group, tab.knobs))
+            return await self._wire.exchange(call, attempt, tab, outlet)
+
+        return await self._choosing.serve(
+            call, walk, pick, once, lambda: outlet.answered or outlet.reply.gone
         )
-        if not walk.retries(
-            error,
-            begun=outlet.answered,
-            gone=outlet.reply.gone,
-            ranges=knobs.retry_on,
-        ):
-            raise error
-        pick = walk.next(self._view.routes, call.model, self._draw, _usable(call))
-        if pick is None:
-            raise error
-        wait = error.retry_after
-        if wait is not None and wait <= PATIENCE and walk.repeats:
-            await deferLater(self._clock, wait)
-        return pick
 
     def _tab(self, call: Call, group: str, knobs: Knobs) -> Tab:
         price = self._price(call, group, knobs)
@@ -280,49 +170,13 @@ class Relay:
         )
 
     def _price(self, call: Call, group: str, knobs: Knobs) -> Price:
-        user = call.caller.user
-        return self._view.prices.price(
-            call.billed_model or call.model,
-            user_group=user.group,
-            using_group=group,
-            accept_unset=knobs.self_use
-            or bool(user.setting.get("accept_unset_model_ratio_model")),
-        )
+        return price_of(self._view.prices, call, group, knobs)
 
     def _record(self, call: Call, error: KnightError) -> None:
         """A failed call in the statistics, and an error row when they are wanted."""
         text = masking.mask(error.message)
         row = rows.failure(call, error, text, self._clock.seconds())
         self._ledger.note(row, keep=self._record_errors and error.record)
-
-
-def _walk(call: Call, knobs: Knobs) -> GroupWalk:
-    """The groups and attempts a call may have."""
-    caller = call.caller
-    if caller.pinned_channel is not None:
-        return GroupWalk.pinned(caller.pinned_channel, caller.group)
-    groups = caller.auto_groups or (caller.group,)
-    across = caller.token is not None and caller.token.cross_group_retry
-    return GroupWalk(groups, knobs.retry_times, across, knobs.tier_mode)
-
-
-def _usable(call: Call) -> Callable[[Channel], bool]:
-    """Whether a channel's provider is known at all."""
-
-    def usable(channel: Channel) -> bool:
-        return providers.find(channel.type) is not None
-
-    return usable
-
-
-def _check_model(call: Call) -> None:
-    """The token's model list, on the name that the client sent."""
-    token = call.caller.token
-    if token is None or not token.model_limits_enabled:
-        return
-    limits = token.model_limits
-    if call.model not in limits and routing.normalise(call.model) not in limits:
-        raise ModelNotAllowed(f"this API key may not use the model {call.model}")
 
 
 def _check_words(call: Call, knobs: Knobs) -> None:

@@ -103,13 +103,15 @@ class Choosing:
         walk: GroupWalk,
         pick: Pick,
         once: Callable[[Attempt], Awaitable[T]],
+        too_late: Callable[[], bool] = lambda: False,
     ) -> T:
         """What the first attempt that succeeds gives.
 
         Args:
             pick: Of `first`.
-            once: Makes an attempt; nothing of an answer reaches the client before it
-                is over.
+            once: Makes an attempt.
+            too_late: True once something of an answer has reached the client, or the
+                client has left.
 
         Raises:
             KnightError: the last failure.
@@ -121,12 +123,14 @@ class Choosing:
             try:
                 served = await once(attempt)
             except KnightError as error:
-                pick = await self._next(call, walk, error)
+                pick = await self._next(call, walk, error, late=too_late())
             else:
                 self._watch.answered(attempt, self._clock.seconds() - began)
                 return served
 
-    async def _next(self, call: Call, walk: GroupWalk, error: KnightError) -> Pick:
+    async def _next(
+        self, call: Call, walk: GroupWalk, error: KnightError, *, late: bool
+    ) -> Pick:
         """The channel to try after a failure; raises the failure when there is none."""
         attempt = call.attempts[-1]
         call.last_error = error
@@ -142,7 +146,7 @@ class Choosing:
             why=error.detail or error.message,
         )
         ranges = self._view.knobs.retry_on
-        if not walk.retries(error, begun=False, gone=False, ranges=ranges):
+        if not walk.retries(error, begun=late, gone=False, ranges=ranges):
             raise error
         pick = walk.next(self._view.routes, call.model, self._draw, _known)
         if pick is None:
@@ -185,7 +189,7 @@ def price_of(prices: PriceBook, call: Call, group: str, knobs: Knobs) -> Price:
     """
     user = call.caller.user
     return prices.price(
-        call.model,
+        call.billed_model or call.model,
         user_group=user.group,
         using_group=group,
         accept_unset=knobs.self_use

@@ -123,7 +123,7 @@ for a gateway that you use alone.</p>
 start it again: the user <code>root</code> then has that password.</p>
 </section>
 <section>
-<h2>Coming from one-api or new-api?</h2>
+<h2>Coming from new-api?</h2>
 <p>Point <code>SQL_DSN</code>, or <code>DATA_DIR</code> and <code>SQLITE_PATH</code>, at
 your database: it is opened in place, its users and keys keep working, and this step is
 not needed.</p>
@@ -150,7 +150,7 @@ with a key made here.</p>
 <dt>Up for</dt><dd>{uptime}</dd>
 <dt>OpenAI base URL</dt><dd><code>{address}/v1</code></dd>
 <dt>Anthropic base URL</dt><dd><code>{address}</code></dd>
-<dt>Gemini base URL</dt><dd><code>{address}/v1beta</code></dd>
+<dt>Gemini base URL</dt><dd><code>{address}</code></dd>
 <dt>Public status</dt><dd><a href="/api/status">/api/status</a></dd>
 </dl>
 </section>

@@ -38,6 +38,8 @@ class Asking(SynchronousTestCase):
                 {"x-goog-api-key": "k"},
             ),
             (26, {}, "https://open.bigmodel.cn/api/paas/v4/models", BEARER),
+            (34, {}, "https://api.cohere.ai/v1/models?page_size=1000", BEARER),
+            (38, {}, "https://api.jina.ai/v1/models", BEARER),
             (
                 25,
                 {"base_url": "kimi-coding-plan"},
@@ -56,10 +58,17 @@ class Asking(SynchronousTestCase):
         assert found is not None
         expected = "https://g/v1beta/models?pageSize=100&pageToken=a%2Fb"
         self.assertEqual(found.url, expected)
+        for type_id, query in (
+            (14, "after_id=a%2Fb"),
+            (34, "page_size=1000&page_token=a%2Fb"),
+        ):
+            found = listing(channel(type_id, base_url="https://h"), "k", "a/b")
+            assert found is not None
+            self.assertEqual(found.url, f"https://h/v1/models?{query}")
 
     def test_no_list(self) -> None:
         """Types without a list, or without a provider, have none."""
-        for type_id in (3, 8, 2, 99):
+        for type_id in (3, 8, 2, 33, 41, 99):
             self.assertIsNone(listing(channel(type_id), "k"))
 
     def test_no_address(self) -> None:
@@ -81,6 +90,7 @@ class Answers(SynchronousTestCase):
         self.assertEqual(read_models(1, body({"data": rows})), ["b", "a", "c"])
         rows = [{"name": "llama3"}]
         self.assertEqual(read_models(4, body({"models": rows})), ["llama3"])
+        self.assertEqual(read_models(34, body({"models": rows})), ["llama3"])
         rows = [{"name": "models/gemini-x"}]
         self.assertEqual(read_models(24, body({"models": rows})), ["gemini-x"])
 
@@ -92,8 +102,13 @@ class Answers(SynchronousTestCase):
             self.assertRaises(BadUpstreamBody, read_models, 1, answer)
 
     def test_next_page(self) -> None:
-        """Only Gemini's lists have pages."""
-        answer = body({"models": [], "nextPageToken": "t"})
-        self.assertEqual(next_page(24, answer), "t")
-        self.assertEqual(next_page(24, b"{}"), "")
-        self.assertEqual(next_page(1, answer), "")
+        """A list that has pages says where it goes on."""
+        for type_id, answer, page in (
+            (24, {"models": [], "nextPageToken": "t"}, "t"),
+            (24, {}, ""),
+            (1, {"nextPageToken": "t"}, ""),
+            (14, {"data": [], "has_more": True, "last_id": "l"}, "l"),
+            (14, {"data": [], "has_more": False, "last_id": "l"}, ""),
+            (34, {"models": [], "next_page_token": "n"}, "n"),
+        ):
+            self.assertEqual(next_page(type_id, body(answer)), page)

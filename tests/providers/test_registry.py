@@ -42,6 +42,18 @@ class Registry(SynchronousTestCase):
         expected |= {39, 40, 42, 43, 44, 45, 46, 47, 48, 53, 58, 59, 60}
         self.assertTrue(expected <= {provider.type_id for provider in providers.ALL})
 
+    def test_every_type_with_a_form_of_its_own(self) -> None:
+        """Nor of those that speak another dialect, or one of their own."""
+        for type_id, spoken in (
+            (14, (CLAUDE,)),
+            (24, (GEMINI,)),
+            (33, (CLAUDE, CHAT)),
+            (34, (CHAT,)),
+            (38, (CHAT,)),
+            (41, (GEMINI, CLAUDE, CHAT)),
+        ):
+            self.assertEqual(of(type_id).speaks, spoken)
+
     def test_names_are_those_shown(self) -> None:
         """A provider has the name and address of the identity table."""
         for provider in providers.ALL:
@@ -53,14 +65,15 @@ class Registry(SynchronousTestCase):
 
     def test_each_kind_has_a_url(self) -> None:
         """Whatever kind of work a provider claims, it has an address for it."""
-        for provider in providers.ALL:
-            if provider.type_id == 58:
-                continue
+        # Where a route or the model's name decides alone, their own tests say it.
+        for provider in set(providers.ALL) - {of(41), of(58)}:
             for mode in provider.modes - {Mode.COUNT_TOKENS}:
                 for dialect in provider.speaks if mode in CHATTING else (CHAT,):
                     with self.subTest(name=provider.name, mode=mode, dialect=dialect):
                         aim = target(
                             mode,
+                            "imagen" if mode is Mode.IMAGES else "m",
+                            key="key|secret|us-east-1",
                             dialect=dialect,
                             type_id=provider.type_id,
                             base_url=ROOT,
@@ -157,6 +170,19 @@ class Readings(SynchronousTestCase):
         self.assertIsNotNone(found.unwrap)
         found = providers.reading(of(20), target(type_id=20))
         self.assertIsNone(found.unwrap)
+
+    def test_reranking(self) -> None:
+        """Every provider's reranking is brought into one layout, unwrapped or not."""
+        settings = {"openrouter_enterprise": True}
+        row = {"index": 0, "relevance_score": 1}
+        for type_id, more, answer in (
+            (1, {}, {"data": [{"index": 0, "score": 1}]}),
+            (20, {"settings": settings}, {"success": True, "data": {"results": [row]}}),
+        ):
+            aim = target(Mode.RERANK, type_id=type_id, **more)
+            unwrap = providers.reading(of(type_id), aim).unwrap
+            assert unwrap is not None
+            self.assertEqual(unwrap(answer), {"model": "m", "results": [row]})
 
 
 class Identities(SynchronousTestCase):

@@ -208,19 +208,20 @@ class Candidate:
         if not isinstance(call, Mapping):
             return []
         self._thinking = False
-        named = bool(call.get("name"))
-        if not named and self._partial is None:
-            return []
-        deltas = self._end_call() if named else []
         more = call.get("willContinue") is True
-        if named and not more and not call.get("partialArgs"):
-            arguments = tools.write_arguments(call.get("args"))
-            return [*deltas, self._begin_call(part, call, arguments)]
-        if named:
-            deltas.append(self._begin_call(part, call, ""))
-            self._partial = PartialCall(self._tools - 1)
-        if self._partial is not None:
-            self._partial.feed(call)
+        partial = self._partial
+        deltas: list[Delta] = []
+        if call.get("name"):
+            deltas = self._end_call()
+            whole = not (more or call.get("partialArgs"))
+            arguments = tools.write_arguments(call.get("args")) if whole else ""
+            deltas.append(self._begin_call(part, call, arguments))
+            if whole:
+                return deltas
+            partial = self._partial = PartialCall(self._tools - 1)
+        elif partial is None:
+            return []
+        partial.feed(call)
         return deltas if more else deltas + self._end_call()
 
     def _begin_call(

@@ -108,7 +108,7 @@ class Fuzz(SynchronousTestCase):
         st.lists(part(), max_size=4),
         objects(GEMINI, *GEMINI[20:26], "systemInstruction"),
     )
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     def test_requests_of_clients(self, parts: list[Any], more: dict[str, Any]) -> None:
         """A Gemini client's request."""
         turns = [{"role": role, "parts": parts} for role in ("user", "model", "user")]
@@ -138,7 +138,7 @@ class Fuzz(SynchronousTestCase):
             "safety_settings",
         ),
     )
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     def test_requests_for_providers(
         self, messages: list[Any], more: dict[str, Any]
     ) -> None:
@@ -152,7 +152,7 @@ class Fuzz(SynchronousTestCase):
         st.lists(candidate(), max_size=3),
         objects(GEMINI, "usageMetadata", "error", "promptFeedback", "responseId"),
     )
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     def test_answers_of_providers(
         self, candidates: list[Any], more: dict[str, Any]
     ) -> None:
@@ -180,7 +180,7 @@ class Fuzz(SynchronousTestCase):
         objects(CHAT, "logprobs", "finish_reason", "native_finish_reason", "index"),
         objects(CHAT, "usage", "id", "model"),
     )
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     def test_answers_for_clients(
         self, said: list[Any], choice: dict[str, Any], head: dict[str, Any]
     ) -> None:

@@ -64,8 +64,13 @@ class Config(SynchronousTestCase):
     def test_numbers_are_kept(self) -> None:
         """Zeros are sent like any number; limits below one are not."""
         config = sent(
-            temperature=0, top_p=0, top_k=0, seed=0, n=1,
-            max_tokens=0, logprobs=True,
+            temperature=0,
+            top_p=0,
+            top_k=0,
+            seed=0,
+            n=1,
+            max_tokens=0,
+            logprobs=True,
         )["generationConfig"]
         self.assertEqual(
             config,
@@ -78,6 +83,11 @@ class Config(SynchronousTestCase):
                 "responseLogprobs": True,
             },
         )
+
+    def test_likelihood(self) -> None:
+        """How many rivals of each token are told, if any are asked for."""
+        config = sent(logprobs=True, top_logprobs=3)["generationConfig"]
+        self.assertEqual(config, {"responseLogprobs": True, "logprobs": 3})
 
     def test_wrong_types_are_refused(self) -> None:
         """A field that is no number, a stop that is no text: 400 with its name."""
