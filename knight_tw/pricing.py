@@ -19,6 +19,7 @@ from knight_tw.expression_terms import Request
 from knight_tw.expressions import NO_REQUEST, Outcome, parse
 from knight_tw.price_book import PriceBook, Surcharge, json_number
 from knight_tw.price_rules import normalise
+from knight_tw.rates import Rates
 from knight_tw.records import Price, Usage
 
 __all__ = [
@@ -84,6 +85,10 @@ def quota(
         QuotaOutOfRange: the amount is beyond `MAX_QUOTA`.
         ExpressionFailed: the price is an expression and has no value here.
     """
+    if not (other_ratios or surcharges or realtime or _is_special(usage)):
+        charge = _usual_charge(price, usage)
+        if charge is not None:
+            return charge
     with exactly(_EXACT):
         extra = _surcharge(price, surcharges)
         if price.expression:
@@ -117,13 +122,17 @@ def need(
         max_tokens: Output limit that the request names, or 0.
         floor: Option `PreConsumedQuota`.
     """
+    rates = None if other_ratios else _rates(price)
+    if rates is not None:
+        full = rates.need(max(prompt_estimate, floor), max_tokens)
+        return min(full, MAX_QUOTA)
     with exactly(_EXACT):
         if price.expression:
             return _capped(_expected(price, prompt_estimate, max_tokens, request))
         if price.per_call is not None:
             factor = _product(other_ratios)
-            full = _dollars(price, price.per_call) * factor
-            return _capped(full.to_integral_value(ROUND_HALF_UP))
+            dollars = _dollars(price, price.per_call) * factor
+            return _capped(dollars.to_integral_value(ROUND_HALF_UP))
         tokens = max(prompt_estimate, floor) + max_tokens
         amount = tokens * price.model_ratio * price.group_ratio
         return _capped(amount.to_integral_value(ROUND_DOWN))
@@ -156,6 +165,10 @@ def hold(
     if price.expression or price.per_call is not None:
         return least
     output = assumed_output if output_limit is None else output_limit * n
+    rates = None if audio_output else _rates(price)
+    if rates is not None:
+        full = rates.hold(max(prompt_estimate, floor), output)
+        return max(least, min(full, MAX_QUOTA))
     with exactly(_EXACT):
         ratio = price.completion_ratio
         if audio_output:
@@ -246,16 +259,11 @@ def explain(
     Numbers are plain ints and floats, for display; -1 stands for "none" as in the
     reference, and its spelling `seperate` is kept.
     """
-    special, per_call = price.user_group_ratio, price.per_call
-    told: dict[str, Any] = {
-        "model_ratio": json_number(price.model_ratio),
-        "group_ratio": json_number(price.group_ratio),
-        "completion_ratio": json_number(price.completion_ratio),
-        "cache_tokens": usage.cached,
-        "cache_ratio": json_number(price.cache_ratio),
-        "model_price": -1 if per_call is None else json_number(per_call),
-        "user_group_ratio": -1 if special is None else json_number(special),
-    }
+    told: dict[str, Any] = _explain_ratios(price).copy()
+    told["cache_tokens"] = usage.cached
+    if not (surcharges or realtime or claude or price.expression):
+        if not _is_special(usage):
+            return told
     told |= _explain_writes(price, usage, claude)
     if usage.image_in:
         ratio = json_number(price.image_ratio)
@@ -271,6 +279,23 @@ def explain(
     if price.expression:
         told |= _explain_expression(price, usage, claude, request)
     return told
+
+
+def _explain_ratios(price: Price) -> dict[str, Any]:
+    """What is told of a price whatever was used; made once for each price."""
+    known: dict[str, Any] | None = price.reckoned.get("told")
+    if known is None:
+        special, per_call = price.user_group_ratio, price.per_call
+        known = price.reckoned["told"] = {
+            "model_ratio": json_number(price.model_ratio),
+            "group_ratio": json_number(price.group_ratio),
+            "completion_ratio": json_number(price.completion_ratio),
+            "cache_tokens": 0,
+            "cache_ratio": json_number(price.cache_ratio),
+            "model_price": -1 if per_call is None else json_number(per_call),
+            "user_group_ratio": -1 if special is None else json_number(special),
+        }
+    return known
 
 
 def _explain_writes(price: Price, usage: Usage, claude: bool) -> dict[str, Any]:
@@ -319,6 +344,41 @@ def _explain_expression(
     except ValueError:
         told["matched_tier"] = ""
     return told
+
+
+def _rates(price: Price) -> Rates | None:
+    """The price in whole numbers, reckoned once; None when it takes `Decimal`."""
+    reckoned = price.reckoned
+    if "rates" not in reckoned:
+        reckoned["rates"] = Rates.of(price)
+    rates: Rates | None = reckoned["rates"]
+    return rates
+
+
+def _is_special(usage: Usage) -> bool:
+    """True when something else than prompt, cached prompt and completion counts."""
+    return bool(
+        usage.write
+        or usage.image_in
+        or usage.audio_in
+        or usage.audio_out
+        or usage.write_5m
+        or usage.write_1h
+    )
+
+
+def _usual_charge(price: Price, usage: Usage) -> int | None:
+    """`quota` of text alone at a price in whole numbers; None when it is neither."""
+    rates = _rates(price)
+    if rates is None:
+        return None
+    prompt, completion = usage.prompt, usage.completion
+    if not prompt + completion:
+        return 0
+    charge = rates.charge(prompt, usage.cached, completion)
+    if charge > MAX_QUOTA:
+        return None
+    return max(charge, 1) if rates.prompt else charge
 
 
 def _by_text(price: Price, usage: Usage) -> Decimal:

@@ -18,6 +18,7 @@ from attrs import define, field, frozen
 class Dialect(enum.Enum):
     """The format that a client or an upstream speaks; errors follow the route's."""
 
+    __hash__ = object.__hash__  # members are unique; the name's hash costs a call
     CHAT = "chat"
     RESPONSES = "responses"
     CLAUDE = "claude"
@@ -31,6 +32,7 @@ class Dialect(enum.Enum):
 class Mode(enum.Enum):
     """What kind of work a relay route asks for."""
 
+    __hash__ = object.__hash__  # as above
     CHAT = "chat"
     COMPLETIONS = "completions"
     RESPONSES = "responses"
@@ -213,6 +215,8 @@ class Price:
     user_group_ratio: Decimal | None = None
     unit: Decimal = Decimal(500_000)
     expression: str = ""
+    reckoned: dict[str, Any] = field(factory=dict, init=False, eq=False, repr=False)
+    """What `pricing` reckons from a price once and keeps with it."""
 
 
 @frozen(eq=False)
@@ -230,13 +234,15 @@ class Head:
     headers: Sequence[tuple[str, str]]
     peer: str
     client: str
+    _first: Mapping[str, str] = field(init=False, repr=False)
+
+    @_first.default
+    def _first_values(self) -> Mapping[str, str]:
+        return dict(reversed(self.headers))
 
     def get(self, name: str) -> str:
         """The first value of a header (lower-case name), or an empty string."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return ""
+        return self._first.get(name, "")
 
 
 @define(eq=False)

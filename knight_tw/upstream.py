@@ -26,6 +26,7 @@ from knight_tw.protocols.client_pool import Origin, Pool, PoolLimits, Pools
 from knight_tw.protocols.connector import Connector
 from knight_tw.protocols.heads import BadHeader, encoded, lines
 from knight_tw.protocols.proxy import Environment, Proxy
+from knight_tw.protocols.tls import ClientTLS
 from knight_tw.protocols.transport import Sweep, period_for
 
 P = TypeVar("P", bound=IProtocol)
@@ -118,8 +119,7 @@ class Upstream:
             reactor,
             sweep,
             idle_timeout=limits.idle_timeout,
-            insecure=insecure,
-            trust_root=trust_root,
+            tls=ClientTLS(reactor, insecure=insecure, trust_root=trust_root),
         )
         self._pools = Pools(limits, sweep, self._connector.open, reactor)
         self._environment = Environment.of(proxies or {})

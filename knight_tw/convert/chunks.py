@@ -12,6 +12,12 @@ from knight_tw.convert.context import Context
 Chunk = dict[str, Any]
 
 
+def index_of(event: Mapping[str, Any], name: str = "index") -> int:
+    """The number of the part that an event belongs to; -1 when it says none."""
+    index = event.get(name)
+    return index if isinstance(index, int) else -1
+
+
 @define(eq=False)
 class Chunks:
     """The chunks of one stream, all with the same id, date and model.

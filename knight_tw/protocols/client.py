@@ -63,11 +63,6 @@ class Call:
     def _make_told(self) -> Deferred[Answer]:
         return Deferred(self._cancelled)
 
-    @property
-    def over(self) -> bool:
-        """True when nobody waits for the answer any more."""
-        return self.told.called
-
     def fail(self, error: KnightError) -> None:
         """There will be no answer."""
         self.holder = None
@@ -303,10 +298,7 @@ class ClientConnection(TwistedProtocol):
             self._release()
         else:
             self._answer = answer
-        if call.over:
-            answer.abort()
-        else:
-            call.told.callback(answer)
+        call.told.callback(answer)
 
     def _continue(self, answer: Answer) -> None:
         """Pass on what has been parsed."""

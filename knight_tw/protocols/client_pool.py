@@ -117,8 +117,8 @@ class Pool:
         """A connection's call is over: the next call has it, or it rests."""
         pools = self._pools
         if reusable and not pools.closed:
-            if self._waiting and (call := self._next_waiting()) is not None:
-                connection.start(call)
+            if self._waiting:
+                connection.start(self._next_waiting())
                 return
             limits = pools.limits
             if pools.idle < limits.idle and len(self.idle) < limits.idle_per_pool:
@@ -155,8 +155,8 @@ class Pool:
 
     def shut(self) -> None:
         """Close what is idle, fail what waits."""
-        while (call := self._next_waiting()) is not None:
-            call.fail(failed("the gateway is stopping"))
+        while self._waiting:
+            self._next_waiting().fail(failed("the gateway is stopping"))
         for connection in tuple(self.idle):
             connection.retire()
 
@@ -197,17 +197,12 @@ class Pool:
     def _freed(self) -> None:
         """A place is free: the next call may open a connection."""
         if self._waiting and self._may_open():
-            call = self._next_waiting()
-            if call is not None:
-                self._connect_for(call)
+            self._connect_for(self._next_waiting())
         if self.empty:
             self._pools.settled(self)
 
-    def _next_waiting(self) -> Call | None:
-        call = None
-        while self._waiting and call is None:
-            waiting = self._waiting.popleft()
-            call = None if waiting.over else waiting
+    def _next_waiting(self) -> Call:
+        call = self._waiting.popleft()
         self._rest()
         return call
 

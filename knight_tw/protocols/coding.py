@@ -56,6 +56,7 @@ class Decoder:
         # The last coding named was applied last, so it is undone first.
         self._layers = [_layer(name) for name in reversed(names) if _codes(name)]
         self._left = limit
+        self._fed = False
 
     def feed(self, data: bytes) -> bytes:
         """The output for the next piece of input.
@@ -64,15 +65,17 @@ class Decoder:
             TooLarge: all output together is beyond the limit.
             CodingError: the data is broken.
         """
+        self._fed = self._fed or bool(data)
         return self._through(data, 0)
 
     def close(self) -> None:
-        """The input is complete.
+        """The input is complete. No input at all is an empty body, whatever it is said
+        to be: answers to HEAD name the coding of what they leave out.
 
         Raises:
             CodingError: something is missing.
         """
-        if not all(layer.whole() for layer in self._layers):
+        if self._fed and not all(layer.whole() for layer in self._layers):
             raise CodingError("the compressed data ends too early")
 
     def _through(self, data: bytes, depth: int) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from OpenSSL import SSL
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferTimeout
@@ -14,27 +13,17 @@ from twisted.internet.endpoints import (
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
 )
-from twisted.internet.interfaces import (
-    IAddress,
-    IOpenSSLClientConnectionCreator,
-    IProtocol,
-    IStreamClientEndpoint,
-)
-from twisted.internet.protocol import Factory
-from twisted.internet.ssl import CertificateOptions, optionsForClientTLS, platformTrust
-from twisted.protocols.tls import TLSMemoryBIOFactory
-from zope.interface import implementer
+from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
 
 from knight_tw.addresses import AddressGuard, is_address, resolve
 from knight_tw.errors import KnightError
 from knight_tw.protocols.client import ClientConnection, Owner, failed
 from knight_tw.protocols.client_pool import Origin
 from knight_tw.protocols.proxy import Proxy, Tunnel
-from knight_tw.protocols.transport import EagerTLS, Sweep
+from knight_tw.protocols.tls import ClientTLS, Once
+from knight_tw.protocols.transport import Sweep
 
 T = TypeVar("T")
-
-_MAX_CREATORS = 1000
 
 
 class Connector:
@@ -46,17 +35,12 @@ class Connector:
         sweep: Sweep,
         *,
         idle_timeout: float,
-        insecure: bool = False,
-        trust_root: Any = None,
+        tls: ClientTLS,
     ) -> None:
-        """Certificates are checked against `trust_root` (as `optionsForClientTLS` takes
-        it), else against the system's roots; with `insecure` not at all."""
         self._reactor = reactor
         self._sweep = sweep
         self._idle_timeout = idle_timeout
-        self._insecure = insecure
-        self._trust_root = trust_root
-        self._creators: dict[str, IOpenSSLClientConnectionCreator] = {}
+        self._tls = tls
 
     async def open(
         self, origin: Origin, owner: Owner, timeout: float
@@ -120,7 +104,7 @@ class Connector:
         host, port, guard = origin.host, origin.port, origin.guard
         addresses = await self._addresses(guard, origin.tls, host, port)
         if origin.tls:
-            protocol = self._secured(host, protocol)
+            protocol = self._tls.secured(host, protocol)
         if origin.proxy is None:
             await self._connect(addresses or [host], port, protocol, timeout)
         else:
@@ -136,12 +120,12 @@ class Connector:
         guard = origin.guard if origin.own_proxy else None
         known = await self._addresses(guard, proxy.tls, proxy.host, proxy.port)
         if not origin.tunnel:
-            outer = self._secured(proxy.host, inner) if proxy.tls else inner
+            outer = self._tls.secured(proxy.host, inner) if proxy.tls else inner
             await self._connect(known or [proxy.host], proxy.port, outer, timeout)
             return
         target = addresses[0] if addresses else origin.host
         tunnel = Tunnel(proxy.handshake(target, origin.port), inner)
-        outer = self._secured(proxy.host, tunnel) if proxy.tls else tunnel
+        outer = self._tls.secured(proxy.host, tunnel) if proxy.tls else tunnel
         await self._connect(known or [proxy.host], proxy.port, outer, timeout)
         await tunnel.opened
 
@@ -163,7 +147,7 @@ class Connector:
         self, hosts: Sequence[str], port: int, protocol: IProtocol, timeout: float
     ) -> None:
         """Connect `protocol` to the first of some hosts that takes it."""
-        factory = _Once(protocol)
+        factory = Once(protocol)
         share = timeout / len(hosts) if timeout else 3600.0
         for host in hosts[:-1]:
             try:
@@ -181,59 +165,6 @@ class Connector:
         if isIPv6Address(host):
             return TCP6ClientEndpoint(self._reactor, host, port, timeout)  # type: ignore[no-untyped-call]
         return HostnameEndpoint(self._reactor, host, port, timeout)
-
-    def _secured(self, host: str, protocol: IProtocol) -> IProtocol:
-        """`protocol` behind TLS."""
-        creator = self._creators.get(host)
-        if creator is None:
-            # Reading the system's roots takes milliseconds: once for each host.
-            if len(self._creators) >= _MAX_CREATORS:
-                self._creators.clear()
-            creator = self._creators[host] = self._creator(host)
-        factory = _EagerTLSFactory(creator, True, _Once(protocol), self._reactor)
-        made: IProtocol = factory.buildProtocol(None)
-        return made
-
-    def _creator(self, host: str) -> IOpenSSLClientConnectionCreator:
-        if self._insecure:
-            return _Unverified(host)
-        trust = self._trust_root or platformTrust()  # type: ignore[no-untyped-call]
-        return optionsForClientTLS(host, trust)
-
-
-class _EagerTLSFactory(TLSMemoryBIOFactory):
-    protocol = EagerTLS
-
-
-class _Once(Factory):
-    """A factory of one protocol that exists already."""
-
-    noisy = False
-
-    def __init__(self, protocol: IProtocol) -> None:
-        self._protocol = protocol
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        """The protocol."""
-        return self._protocol
-
-
-@implementer(IOpenSSLClientConnectionCreator)
-class _Unverified:
-    """TLS with anybody: any certificate will do."""
-
-    def __init__(self, host: str) -> None:
-        options = CertificateOptions(verify=False)
-        self._context = options.getContext()
-        self._name = b"" if is_address(host) else host.encode("ascii")
-
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        """A new connection's TLS state."""
-        connection = SSL.Connection(self._context, None)
-        if self._name:
-            connection.set_tlsext_host_name(self._name)
-        connection.set_connect_state()
-        return connection
 
 
 def _proxy_tls(origin: Origin) -> bool:

@@ -18,7 +18,6 @@ from attrs import define, frozen
 from knight_tw import overrides, providers, routing
 from knight_tw.convert import claude, gemini
 from knight_tw.convert.context import Context, Media
-from knight_tw.convert.gemini import files
 from knight_tw.convert.responses.foreign import MARK, without_foreign
 from knight_tw.errors import ChannelFault, InvalidRequest, UnsupportedEndpoint
 from knight_tw.protocols.body import Machine
@@ -117,7 +116,7 @@ class Plan:
         middle = self._middle
         if middle is None:
             native = self._call.mode is Mode.GEMINI and self._call.generates
-            return files.file_urls(dict(self._call.top)) if native else []
+            return gemini.unfetchable_urls(self._call.top) if native else []
         urls: list[str] = middle.side.media_urls(middle.x, middle.context)
         return urls
 
@@ -175,7 +174,7 @@ class Plan:
         """The client's own body, changed where it must be."""
         body: Body = dict(self._call.top)
         if media:
-            files.send_files(body, Context(self.target.model, media=media))
+            gemini.with_media(body, Context(self.target.model, media=media))
         _inject(self._call, self.target, body)
         own = _OWN_CHANGES.get(self.target.dialect)
         if own is not None and self._call.mode in dialects.CONVERTED:

@@ -70,7 +70,8 @@ def ensure(connection: sa.Connection, tables: Sequence[sa.Table] | None = None) 
     _require_unicode(connection)
     if tables is None and is_one_api(connection) and not _upgrading(connection):
         raise SchemaRefused(
-            "this is a database of one-api: its upgrade must be asked for first"
+            "this is a database of one-api, whose channel types have other numbers: "
+            "this version cannot upgrade it yet, and has changed nothing"
         )
     wanted = metadata.sorted_tables if tables is None else list(tables)
     with _alone(connection):

@@ -11,12 +11,13 @@ from knight_tw.wire import sse
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9"
 PNG_URL = f"data:image/png;base64,{PNG}"
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
 TOOL = {
     "type": "function",
     "function": {
         "name": "weather",
         "description": "D",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        "parameters": PARAMETERS,
     },
 }
 CALL = {
@@ -41,16 +42,13 @@ def delta(index: int, **content: Any) -> tuple[str, Any]:
     return "contentBlockDelta", {"contentBlockIndex": index, "delta": content}
 
 
+THOUGHT = {"text": "t1", "signature": "s"}
 ANSWER = {
     "output": {
         "message": {
             "role": "assistant",
             "content": [
-                {
-                    "reasoningContent": {
-                        "reasoningText": {"text": "t1", "signature": "s"}
-                    }
-                },
+                {"reasoningContent": {"reasoningText": THOUGHT}},
                 {"reasoningContent": {"redactedContent": "x"}},
                 {"text": "Hello "},
                 {"citationsContent": {"content": [{"text": "you"}], "citations": []}},

@@ -21,6 +21,7 @@ from knight_tw.wire.sse import Event
 from tests.convert.converse import (
     ANSWER,
     CALL,
+    PARAMETERS,
     PNG,
     PNG_URL,
     STREAM,
@@ -30,6 +31,13 @@ from tests.convert.converse import (
     events,
 )
 
+SPEC = {
+    "toolSpec": {
+        "name": "weather",
+        "description": "D",
+        "inputSchema": {"json": PARAMETERS},
+    }
+}
 HI = {"role": "user", "content": "hi"}
 SAID = {"role": "user", "content": [{"text": "hi"}]}
 
@@ -121,14 +129,6 @@ class Requests(SynchronousTestCase):
 class Tools(SynchronousTestCase):
     """Tools, the choice among them, and the form of the answer."""
 
-    SPEC = {
-        "toolSpec": {
-            "name": "weather",
-            "description": "D",
-            "inputSchema": {"json": TOOL["function"]["parameters"]},  # type: ignore[index]
-        }
-    }
-
     def test_choices(self) -> None:
         """Each choice in Converse's words."""
         for choice, expected in (
@@ -141,7 +141,7 @@ class Tools(SynchronousTestCase):
             ),
         ):
             config = sent(tools=[TOOL], tool_choice=choice)["toolConfig"]
-            self.assertEqual(config["tools"], [self.SPEC])
+            self.assertEqual(config["tools"], [SPEC])
             self.assertEqual(config.get("toolChoice"), expected)
 
     def test_allowed(self) -> None:
@@ -165,7 +165,7 @@ class Tools(SynchronousTestCase):
         at = context()
         turn = {"role": "assistant", "tool_calls": [CALL]}
         found = sent(HI, turn, at=at, tools=[TOOL], tool_choice="none")
-        self.assertEqual(found["toolConfig"], {"tools": [self.SPEC]})
+        self.assertEqual(found["toolConfig"], {"tools": [SPEC]})
         self.assertEqual(at.dropped, ["tool_choice"])
 
     def test_no_tools(self) -> None:
@@ -518,7 +518,7 @@ class Answers(SynchronousTestCase):
         self.assertNotIn("usage", bare)
 
     def test_broken_streams(self) -> None:
-        """Nothing is an empty answer; what is unreadable an error; an end is completed."""
+        """Nothing is an empty answer, nonsense an error; a missing end is completed."""
         _, machine = streamed([])
         self.assertIsInstance(machine.error, EmptyAnswer)
         chunks, machine = streamed([Event(b"{", b"", "messageStart")])

@@ -88,6 +88,11 @@ class Codings(SynchronousTestCase):
             with self.subTest(name), self.assertRaises(CodingError):
                 decoded(pack(b"hello hello")[:-3], encoding, 1000)
 
+    def test_no_body(self) -> None:
+        """No data is an empty body in any coding."""
+        for encoding in ("gzip", "br", "zstd", "deflate", "gzip, br"):
+            self.assertEqual(decoded(b"", encoding, 10), b"")
+
     def test_junk(self) -> None:
         """Data that is something else is an error."""
         for encoding in ("gzip", "deflate", "br", "zstd"):

@@ -203,6 +203,15 @@ class Dialling(SocketCase):
         self.assertEqual(far.http_request_uri, "/v1/realtime?model=a%20b")
         self.assertEqual(far.http_headers["x-own"], "1")
 
+    async def test_nobody_listens_yet(self) -> None:
+        """A side without an owner is not read, however much its upstream says."""
+        side = await self.dial(f"ws://127.0.0.1:{self.port}/x")
+        (far,) = self.served.open
+        for _ in range(40):
+            far.sendMessage(b"x" * 500_000)
+        await eventually(lambda: unsent(socket_of(far.transport)) > 1_000_000)
+        self.assertEqual(side._early, [])
+
     async def test_guard(self) -> None:
         """A guarded address must pass the guard, as for requests."""
         url = f"ws://127.0.0.1:{self.port}/x"
@@ -352,7 +361,7 @@ class Carrying(SocketCase):
         for _ in range(count):
             far.sendMessage(piece)
         near = socket_of(self.pairs[0].client.transport)
-        await eventually(lambda: unsent(near) > HIGH_WATER)
+        await eventually(lambda: "slow" in self.pairs[0].upstream._pauses)
         self.assertLess(unsent(near), HIGH_WATER + 2 * len(piece))
         self.assertGreater(unsent(socket_of(far.transport)), 10_000_000)
         caller.transport.resumeProducing()
@@ -373,8 +382,7 @@ class Carrying(SocketCase):
         (far,) = self.served.open
         for _ in range(60):
             far.sendMessage(b"x" * 500_000)
-        near = socket_of(self.pairs[0].client.transport)
-        await eventually(lambda: unsent(near) > HIGH_WATER)
+        await eventually(lambda: "slow" in self.pairs[0].upstream._pauses)
         caller.transport.resumeProducing()
         caller.transport.abortConnection()
         await eventually(lambda: len(self.ears.endings) == 1)

@@ -34,9 +34,9 @@ class Eager(SynchronousTestCase):
             ours,
             Protocol(),
             ("127.0.0.1", 1),
-            _NoPort(),
+            _NoPort(),  # type: ignore[arg-type]  # as much as is looked at
             1,
-            reactor,  # type: ignore[arg-type]
+            reactor,
         )
 
         def close() -> None:

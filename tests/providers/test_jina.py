@@ -57,10 +57,8 @@ class Jina(SynchronousTestCase):
         """Vectors are encoded here; other kinds of them stay."""
         attempt = aim(asked={"encoding_format": "base64"})
         found, _ = answered(attempt, {"data": ROWS, "model": "j"})
-        self.assertEqual(found["data"][0]["embedding"], "AAAAPw==")
-        self.assertEqual(
-            (found["data"][0]["object"], found["model"]), ("embedding", "j")
-        )
+        row = {"object": "embedding", "index": 0, "embedding": "AAAAPw=="}
+        self.assertEqual(found, {"data": [row], "model": "j"})
         other = {"data": [{"embedding": "AAAA"}]}
         self.assertEqual(answered(attempt, other)[0], other)
 

@@ -16,7 +16,7 @@ class Responses(SynchronousTestCase):
     """Addresses and bodies."""
 
     def test_from_every_dialect(self) -> None:
-        """What the client speaks does not change where it goes, or the model's place."""
+        """Whatever the client speaks, the address and the model's place are these."""
         for provider, base_url, expected in (
             (OPENAI, "", "https://api.openai.com/v1/responses"),
             (OPENAI, "https://h/v1", "https://h/v1/responses"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from knight_tw.errors import UpstreamFailed
+from knight_tw.errors import DatabaseAway, UpstreamFailed
 from knight_tw.protocols.realtime import FAREWELL, PING_SECONDS
 from knight_tw.protocols.sockets import MESSAGE_LIMIT
 from knight_tw.storage import schema
@@ -396,6 +397,7 @@ class Goodbyes(Case):
             client.leave(code, reason)
             self.gateway.pump()
             self.assertEqual(self.gateway.server.goodbye, (code, reason))
+            self.assertEqual(client.goodbye, (code, reason))
             self.assertTrue(client.closed and self.gateway.server.closed)
             client = self.session()
             self.gateway.server.leave(code, reason)
@@ -413,6 +415,14 @@ class Goodbyes(Case):
         self.assertIn(b"\x88", upstream.near.value()[:1])
         self.gateway.wait(FAREWELL)
         self.assertTrue(upstream.near.disconnected)
+
+    def test_slow_client_leaves(self) -> None:
+        """A client that took too slowly and leaves does not keep the upstream."""
+        client = self.session()
+        self.gateway.wires[-1].far.producer.pauseProducing()
+        client.leave(1000)
+        self.gateway.pump()
+        self.assertTrue(client.closed and self.gateway.server.closed)
 
     def test_upstream_vanishes(self) -> None:
         """The client gets 1011."""
@@ -646,3 +656,107 @@ class Money(Case):
         self.tell(used(300, 75))
         self.assertEqual(client.events[-1]["error"]["code"], "insufficient_user_quota")
         self.assertEqual(client.goodbye[0], 1008)
+
+
+class SlowLedger:
+    """The ledger, whose holds and barriers the test completes."""
+
+    def __init__(self, ledger: Any) -> None:
+        self._ledger = ledger
+        self.holds: list[Deferred[Any]] | None = None
+        self.barriers: list[Deferred[None]] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    def hold(self, *args: Any) -> Any:
+        """Granted when the test says so."""
+        granted = self._ledger.hold(*args)
+        if self.holds is None:
+            return granted
+        waiting: Deferred[Any] = Deferred()
+        self.holds.append(waiting)
+        waiting.addCallback(lambda _: granted)
+        return waiting
+
+    def barrier(self) -> Deferred[None] | None:
+        """On disk when the test says so."""
+        if self.barriers is None:
+            found: Deferred[None] | None = self._ledger.barrier()
+            return found
+        waiting: Deferred[None] = Deferred()
+        self.barriers.append(waiting)
+        return waiting
+
+
+class Waiting(Case):
+    """Sessions whose money takes its time."""
+
+    def setUp(self) -> None:
+        """An open session; from now on the ledger is slow."""
+        super().setUp()
+        resource: Any = self.gateway.relaying.sockets["/v1/realtime"]
+        self.ledger: Any = SlowLedger(self.gateway.ledger)
+        resource._relay._ledger = self.ledger
+        self.client = self.session()
+
+    def test_disk(self) -> None:
+        """The end of a turn reaches the client when its charge is on disk."""
+        self.ledger.barriers = []
+        self.tell(used(100, 50))
+        self.tell({"type": "later"})
+        self.assertEqual(self.client.heard, [])
+        self.ledger.barriers.pop().callback(None)
+        self.gateway.pump()
+        kinds = [event["type"] for event in self.client.events]
+        self.assertEqual(kinds, ["response.done", "later"])
+        self.ledger.barriers = None
+
+    def test_next_turn(self) -> None:
+        """Nothing is asked of the upstream before the next turn is held for."""
+        self.ledger.holds = []
+        self.tell(used(100, 50))
+        self.client.say({"type": "response.create"})
+        self.client.say({"type": "second"})
+        self.gateway.pump()
+        self.assertEqual(self.gateway.server.heard, [])
+        self.ledger.holds.pop().callback(None)
+        self.gateway.pump()
+        kinds = [event["type"] for event in self.gateway.server.events]
+        self.assertEqual(kinds, ["response.create", "second"])
+
+    def test_database_away(self) -> None:
+        """Without a database the next turn cannot be held for: 1013, to come back."""
+        self.ledger.holds = []
+        self.tell(used(100, 50))
+        self.ledger.holds.pop().errback(DatabaseAway("away"))
+        self.gateway.pump()
+        self.assertEqual(self.client.events[-1]["error"]["code"], "query_data_error")
+        self.assertEqual(self.client.goodbye[0], 1013)
+        self.assertEqual(self.row()["quota"], 750)
+
+    def test_a_bug(self) -> None:
+        """A session whose money cannot be reckoned with does not go on."""
+        self.ledger.holds = []
+        self.tell(used(100, 50))
+        self.ledger.holds.pop().errback(RuntimeError("a bug"))
+        self.gateway.pump()
+        self.assertEqual(self.client.events[-1]["error"]["code"], "internal_error")
+        self.assertEqual(self.client.goodbye[0], 1011)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_everybody_left_meanwhile(self) -> None:
+        """When both sides are gone before the hold is there, it is given back."""
+        self.ledger.holds = []
+        self.tell(used(100, 50))
+        self.gateway.server.say(used(10, 5))
+        self.gateway.wires[-1].cut(clean=False)
+        self.gateway.pump()
+        self.gateway.wait(FAREWELL)
+        self.assertEqual(len(self.gateway.relaying.sessions), 1)
+        holds, self.ledger.holds = self.ledger.holds, None
+        holds.pop().callback(None)
+        self.gateway.pump()
+        self.assertEqual(len(self.gateway.relaying.sessions), 0)
+        self.assertEqual(self.gateway.ledger.figures.holds_open, 0)
+        self.assertEqual(self.row()["quota"], 750)

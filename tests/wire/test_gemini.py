@@ -124,9 +124,12 @@ class Usages(SynchronousTestCase):
     def test_everything(self) -> None:
         """Tools count as prompt, thoughts as completion, kinds are told apart."""
         metadata = {
-            "promptTokenCount": 10, "toolUsePromptTokenCount": 5,
-            "cachedContentTokenCount": 4, "candidatesTokenCount": 7,
-            "thoughtsTokenCount": 3, "totalTokenCount": 25,
+            "promptTokenCount": 10,
+            "toolUsePromptTokenCount": 5,
+            "cachedContentTokenCount": 4,
+            "candidatesTokenCount": 7,
+            "thoughtsTokenCount": 3,
+            "totalTokenCount": 25,
             "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 2}],
             "toolUsePromptTokensDetails": [{"modality": "AUDIO", "tokenCount": 1}],
             "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 1}],
@@ -135,8 +138,14 @@ class Usages(SynchronousTestCase):
         self.assertEqual(
             read_metadata(metadata, 2),
             Usage(
-                prompt=15, completion=10, cached=4, reasoning=3,
-                image_out=6, audio_in=3, cached_audio=1, total=25,
+                prompt=15,
+                completion=10,
+                cached=4,
+                reasoning=3,
+                image_out=6,
+                audio_in=3,
+                cached_audio=1,
+                total=25,
                 tool_calls={"google_search": 2},
             ),
         )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from knight_tw.convert import tools
-from knight_tw.convert.chunks import Chunk, Chunks
+from knight_tw.convert.chunks import Chunk, Chunks, index_of
 from knight_tw.convert.cohere.shared import (
     failed,
     finish_reason,
@@ -37,8 +37,8 @@ class StreamToX:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._chunks = Chunks(context)
-        self._calls: dict[Any, int] = {}
-        self._starts: dict[Any, int] = {}
+        self._calls: dict[int, int] = {}
+        self._starts: dict[int, int] = {}
         self._length = 0
         self._citations = 0
         self._thinking: Any = None
@@ -84,13 +84,13 @@ class StreamToX:
         return self._chunks.begin(text_of(event, "id"))
 
     def _content_start(self, event: Mapping[str, Any]) -> list[Chunk]:
-        self._starts[event.get("index")] = self._length
+        self._starts[index_of(event)] = self._length
         return self._content(event)
 
     def _content(self, event: Mapping[str, Any]) -> list[Chunk]:
         content = _message(event).get("content")
         chunks = self._chunks.begin()
-        index = event.get("index")
+        index = index_of(event)
         thought = self._thought(("content", index), text_of(content, "thinking"))
         text = text_of(content)
         self._length += len(text)
@@ -113,13 +113,13 @@ class StreamToX:
         call = _message(event).get("tool_calls")
         call = call if isinstance(call, Mapping) else {}
         function = call.get("function")
-        self._calls[event.get("index")] = self._chunks.calls
+        self._calls[index_of(event)] = self._chunks.calls
         name = tools.own_name(text_of(function, "name"), self._context.memory)
         arguments = text_of(function, "arguments")
         return chunks + self._chunks.open_call(text_of(call, "id"), name, arguments)
 
     def _arguments(self, event: Mapping[str, Any]) -> list[Chunk]:
-        index = self._calls.get(event.get("index"))
+        index = self._calls.get(index_of(event))
         call = _message(event).get("tool_calls")
         function = call.get("function") if isinstance(call, Mapping) else None
         if index is None:
@@ -130,7 +130,7 @@ class StreamToX:
         citation = _message(event).get("citations")
         if not isinstance(citation, Mapping):
             return []
-        start = self._starts.get(citation.get("content_index"), 0)
+        start = self._starts.get(index_of(citation, "content_index"), 0)
         own = {**placed(citation, start), "index": self._citations}
         self._citations += 1
         return [*self._chunks.begin(), self._chunks.delta({"citations": [own]})]

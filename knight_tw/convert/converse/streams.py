@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define
 
 from knight_tw.convert import tools
-from knight_tw.convert.chunks import Chunk, Chunks
+from knight_tw.convert.chunks import Chunk, Chunks, index_of
 from knight_tw.convert.context import Context
 from knight_tw.convert.converse.answers import finish_reason, text_of, to_usage
 from knight_tw.errors import EmptyAnswer, KnightError
@@ -40,7 +40,7 @@ class StreamToX:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._chunks = Chunks(context)
-        self._blocks: dict[Any, _Block] = {}
+        self._blocks: dict[int, _Block] = {}
         self._thought = False
         self._ended = False
         self.finished = False
@@ -79,7 +79,7 @@ class StreamToX:
         return self._chunks.begin()
 
     def _open(self, event: dict[str, Any]) -> list[Chunk]:
-        block = self._blocks[event.get("contentBlockIndex")] = _Block()
+        block = self._blocks[index_of(event, "contentBlockIndex")] = _Block()
         chunks = self._chunks.begin()
         start = event.get("start")
         used = start.get("toolUse") if isinstance(start, dict) else None
@@ -95,7 +95,7 @@ class StreamToX:
     def _delta(self, event: dict[str, Any]) -> list[Chunk]:
         delta = event.get("delta")
         delta = delta if isinstance(delta, dict) else {}
-        block = self._blocks.setdefault(event.get("contentBlockIndex"), _Block())
+        block = self._blocks.setdefault(index_of(event, "contentBlockIndex"), _Block())
         chunks = self._chunks.begin()
         if "toolUse" in delta:
             piece = text_of(delta["toolUse"], "input")
