@@ -261,9 +261,9 @@ def explain(
     """
     told: dict[str, Any] = _explain_ratios(price).copy()
     told["cache_tokens"] = usage.cached
-    if not (surcharges or realtime or claude or price.expression):
-        if not _is_special(usage):
-            return told
+    special = surcharges or realtime or claude or price.expression
+    if not (special or _is_special(usage)):
+        return told
     told |= _explain_writes(price, usage, claude)
     if usage.image_in:
         ratio = json_number(price.image_ratio)

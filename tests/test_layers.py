@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # 1: formats and decisions
     (
         *("wire", "convert", "providers", "price_book", "pricing", "routing*"),
-        *("counting", "overrides", "words", "latency"),
+        *("counting", "overrides", "rates", "words", "latency"),
     ),
     # 2: databases, Redis, sockets, the event loop
     ("background", "storage", "cache", "protocols", "upstream", "addresses"),

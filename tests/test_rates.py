@@ -31,8 +31,8 @@ def by_decimal(price: Price) -> Price:
     return general
 
 
-def tokens(model_ratio: str, **more: Decimal) -> Price:
-    return Price("m", Decimal(model_ratio), Decimal(3), Decimal(1), **more)
+def tokens(model_ratio: str) -> Price:
+    return Price("m", Decimal(model_ratio), Decimal(3), Decimal(1))
 
 
 class Equal(SynchronousTestCase):
@@ -86,7 +86,7 @@ class Unfit(SynchronousTestCase):
 
     def test_other_prices(self) -> None:
         """Prices per call and expressions have no rates."""
-        self.assertIsNone(Rates.of(tokens("1", per_call=Decimal(1))))
+        self.assertIsNone(Rates.of(evolve(tokens("1"), per_call=Decimal(1))))
         self.assertIsNone(Rates.of(evolve(tokens("1"), expression="p * 2")))
 
     def test_outlandish_ratios(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -200,7 +201,7 @@ class Paths(SynchronousTestCase):
 
     def test_too_deep(self) -> None:
         """What cannot be read has no value."""
-        deep = {"a": b"[" * 100_000}
+        deep = {"a": msgspec.Raw(b"[" * 100_000)}
         self.assertEqual(text_at(deep, ("a", "0")), "")
 
     @given(st.lists(st.text(min_size=1), min_size=1, max_size=4))

@@ -97,6 +97,10 @@ class MemoryCache:
         if value is not None:
             self._bytes -= len(key) + len(value.text)
 
+    def hold_at_most(self, keys: int) -> None:
+        """From now on at most so many values are kept."""
+        self._max_keys = keys
+
     def increment(self, key: str, ttl: float | None = None) -> int:
         """Adds 1 to a counter, which begins at 1 and lives `ttl` seconds from then."""
         number = int(self.get(key) or 0) + 1

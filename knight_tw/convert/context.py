@@ -96,6 +96,8 @@ class Context:
         estimate: Prompt tokens as estimated, 0 when counting is off.
         ids: Gives a new unique id that starts with its argument.
         memory: See `Memory`.
+        used: How often the answer used tools of the provider that cost extra, by the
+            tool's price name.
     """
 
     model: str
@@ -111,6 +113,7 @@ class Context:
     estimate: int = 0
     ids: Callable[[str], str] = Factory(_new_ids, takes_self=True)
     memory: Memory = field(factory=Memory)
+    used: dict[str, int] = field(factory=dict)
 
     def drop(self, name: str) -> None:
         """Report a field that the target cannot be told; each name once.
@@ -129,6 +132,10 @@ class Context:
         Losses of an answer are reported nowhere, so they get a list of their own.
         """
         return evolve(self, model=model, dropped=[])
+
+    def use(self, tool: str, times: int) -> None:
+        """Count uses of a tool of the provider that costs extra."""
+        self.used[tool] = self.used.get(tool, 0) + times
 
     def accepts(self, name: str) -> bool | None:
         """What `settings.accepts` says about a field, None when it says nothing."""

@@ -112,11 +112,18 @@ def merge(
     template: Mapping[str, Any] | None, own: Mapping[str, Any] | None
 ) -> Mapping[str, Any] | None:
     """A channel's override on top of an affinity rule's template: the template's
-    operations come first, its other members only where the channel has none."""
+    operations come first, its other members only where the channel has none.
+
+    Raises:
+        ChannelFault: the operations of one are no list, or are too many.
+    """
     if not template or not own:
         return own or template
     merged = {**template, **own}
-    operations = [*_operations(template), *_operations(own)]
+    try:
+        operations = [*_operations(template), *_operations(own)]
+    except ValueError as error:
+        raise _fault(str(error)) from None
     if operations:
         merged[OPERATIONS] = operations
     return merged

@@ -146,4 +146,5 @@ AWS = Provider(
     sign=sign,
     models_path="",
     models=tuple(PLACES),
+    repeats_usage=True,
 )

@@ -37,6 +37,7 @@ BLACKLIST = ("kimi-k2-thinking", "moonshotai/kimi-k2-thinking")
 _KNOWN = frozenset(OPENAI_MODELS)
 _O_SERIES = re.compile(r"o[1-9]")
 _LATER = re.compile(r"gpt-(?:[5-9]|[1-9]\d)")
+_REASONING = re.compile(f"{_O_SERIES.pattern}|{_LATER.pattern}")
 _OLD_O1 = ("o1-mini", "o1-preview")
 
 
@@ -54,9 +55,10 @@ def openai_provider(type_id: int, name: str, base_url: str, **changes: Any) -> P
 
 def prepare(body: Body, target: Target) -> None:
     """Write the model's name and fit the body to reasoning models."""
-    apply_effort(body, target)
-    if sent_kind(target) is Mode.CHAT:
-        fit_reasoning(body, target.model)
+    if _REASONING.match(target.model):
+        apply_effort(body, target)
+        if sent_kind(target) is Mode.CHAT:
+            fit_reasoning(body, target.model)
     write_model(body, target)
 
 

@@ -190,6 +190,8 @@ class Provider:
         sign: Signs the request in its final form, overridden headers included.
         exchange: For a channel and key, how a token is got; None when the key itself
             authorizes.
+        repeats_usage: Claude's streams leave out at the end what `message_start` has
+            reported of the usage; clients get it there again.
     """
 
     type_id: int
@@ -214,3 +216,4 @@ class Provider:
     rewrites: frozenset[Mode] = frozenset()
     sign: Sign | None = None
     exchange: Callable[[Channel, str], Exchange | None] | None = None
+    repeats_usage: bool = False

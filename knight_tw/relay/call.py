@@ -9,6 +9,7 @@ from attrs import define, field
 from knight_tw.errors import KnightError
 from knight_tw.providers.provider import Body
 from knight_tw.records import Caller, Channel, Dialect, Head, Mode
+from knight_tw.routing_affinity import AffinityRules, Match
 
 
 @define(eq=False)
@@ -30,6 +31,23 @@ class Attempt:
     def key(self) -> str:
         """The credential of this attempt."""
         return self.channel.keys[self.key_index]
+
+
+@define(eq=False)
+class Sticky:
+    """A call whose conversation should stay on its channel (relay specification, 8).
+
+    Attributes:
+        channel_id: The remembered channel, 0 when there is none.
+        used: It got the first attempt.
+        kept: It could not be asked now, and is to stay remembered.
+    """
+
+    match: Match
+    rules: AffinityRules
+    channel_id: int = 0
+    used: bool = False
+    kept: bool = False
 
 
 @define(eq=False)
@@ -78,6 +96,8 @@ class Call:
     """The usage is our own count."""
     notes: dict[str, Any] = field(factory=dict)
     """Further members of the log row's `other`."""
+    sticky: Sticky | None = None
+    """What the affinity rules say of the call, None when none matches."""
 
     @property
     def attempt(self) -> Attempt | None:

@@ -21,6 +21,7 @@ from knight_tw.wire.assembly import Assembly, chunks_of
 from knight_tw.wire.chat import Message
 from knight_tw.wire.framing import EventDecoder
 from knight_tw.wire.produced import Produced
+from knight_tw.wire.responses import with_tools
 from knight_tw.wire.sse import Event
 from knight_tw.wire.usage import to_object
 
@@ -102,7 +103,11 @@ class Converted:
             if isinstance(message, Mapping):
                 _message(message).add_to(produced)
         body = top.encode(self._client.response_from_x(x, self._context))
-        return Whole(body, usages.to_record(x.get("usage")), produced)
+        return Whole(body, self._billed(x.get("usage")), produced)
+
+    def _billed(self, usage: Any) -> Usage | None:
+        """The usage with what else the provider charges for."""
+        return with_tools(usages.to_record(usage), self._context.used)
 
 
 @define(eq=False)
@@ -121,7 +126,7 @@ class ConvertedStream:
     @property
     def usage(self) -> Usage | None:
         """What the provider has reported so far."""
-        return usages.to_record(self._usage)
+        return with_tools(usages.to_record(self._usage), self._context.used)
 
     @property
     def finished(self) -> bool:

@@ -11,6 +11,7 @@ from knight_tw.options import Options
 from knight_tw.options.table import OPTIONS
 from knight_tw.relay.dialects import ResponsesPolicy
 from knight_tw.routing import StatusRanges
+from knight_tw.routing_affinity import AffinityRules
 from knight_tw.settings import Settings
 from knight_tw.words import WordFilter
 
@@ -53,6 +54,9 @@ class Knobs:
     rate_limit: RateLimit | None
     responses_policy: ResponsesPolicy
     dropped_header: bool
+    affinity: AffinityRules | None
+    reasoning_memory: str
+    reasoning_seconds: float
     provider_options: Mapping[str, Any]
 
     @classmethod
@@ -83,6 +87,11 @@ class Knobs:
                 options.json("global.chat_completions_to_responses_policy")
             ),
             dropped_header=options.flag("relay.dropped_params_header"),
+            affinity=AffinityRules.read(options),
+            reasoning_memory=options.text("relay.reasoning_memory"),
+            reasoning_seconds=float(
+                options.integer("relay.reasoning_memory_ttl_seconds")
+            ),
             provider_options={
                 "azure_default_api_version": settings.azure_default_api_version,
                 "ali_anthropic_messages_models": ",".join(

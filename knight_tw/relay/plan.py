@@ -214,7 +214,7 @@ class Plan:
         if call.mode in _CHATTING:
             return SameChat(call, target, self._provider)
         if call.mode is Mode.MESSAGES:
-            return SameClaude(shown)
+            return SameClaude(shown, self._provider.repeats_usage)
         if call.mode in (Mode.RESPONSES, Mode.COMPACT):
             return SameResponses(shown, responses.search_tool(call.top))
         if call.mode is Mode.GEMINI:

@@ -8,7 +8,7 @@ import msgspec
 
 from knight_tw.errors import KnightError
 from knight_tw.records import Usage
-from knight_tw.relay.call import Call
+from knight_tw.relay.call import Call, Sticky
 
 CONSUME, ERROR = 2, 5
 """Values of `logs.type`."""
@@ -123,7 +123,23 @@ def _admin(call: Call) -> dict[str, Any]:
         admin["local_count_tokens"] = True
     if call.audit:
         admin["param_override"] = call.audit
+    if call.sticky is not None:
+        admin["channel_affinity"] = _affinity(call, call.sticky)
     return admin
+
+
+def _affinity(call: Call, sticky: Sticky) -> dict[str, Any]:
+    """Which rule the call matched, and what came of it."""
+    match = sticky.match
+    return {
+        "rule_name": match.rule.name,
+        "using_group": call.caller.group,
+        "key_source": match.source.kind,
+        "key": match.source.key,
+        "key_fp": match.fingerprint,
+        "channel_id": sticky.channel_id,
+        "used": sticky.used,
+    }
 
 
 def _session(call: Call) -> str | None:

@@ -150,6 +150,7 @@ class SameClaude:
     """Messages on a channel that speaks Claude."""
 
     _model: str | None
+    _repeats_usage: bool
 
     def whole(self, answer: bytes) -> Whole:
         """See `Translation`."""
@@ -166,7 +167,7 @@ class SameClaude:
 
     def machine(self) -> Machine:
         """See `Translation`."""
-        return claude.ClaudePass(self._model)
+        return claude.ClaudePass(self._model, complete_usage=self._repeats_usage)
 
 
 @frozen(eq=False)

@@ -50,6 +50,11 @@ class Reading:
     unwrap: Wrapping | None = None
     finish_reasons: Mapping[str, str] = field(factory=dict)
 
+    @property
+    def usual(self) -> bool:
+        """True when a good answer is read as OpenAI's."""
+        return not (self.complete or self.unwrap or self.finish_reasons)
+
 
 AS_OPENAI = Reading()
 

@@ -8,7 +8,8 @@ or its layout has to change. Legacy text completions answer in the same layout, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -29,11 +30,19 @@ from knight_tw.wire.answers import (
     unreadable,
 )
 from knight_tw.wire.produced import Produced
-from knight_tw.wire.usage import read_usage
+from knight_tw.wire.usage import Reported, read_usage
 
 MOST_TOKENS = 1_073_741_823
 MOST_CHOICES = 128
 CONTEXT_SIZES = ("low", "medium", "high")
+
+_CHECKED = frozenset(
+    (
+        *("max_tokens", "max_completion_tokens", "n"),
+        *("web_search_options", "stream_options"),
+    )
+)
+"""Members with bounds; most requests have none of them."""
 
 
 def validate(body: MutableMapping[str, Any]) -> None:
@@ -42,15 +51,18 @@ def validate(body: MutableMapping[str, Any]) -> None:
     Raises:
         InvalidRequest: `param` names the member at fault.
     """
-    if not top.filled(body, "messages"):
+    if top.begins(body, "messages", b"[{"):  # nearly always
+        pass
+    elif not top.filled(body, "messages"):
         if not (top.filled(body, "prefix") or top.filled(body, "suffix")):
             raise InvalidRequest("messages is required", param="messages")
     elif not top.is_list(body, "messages"):
         raise InvalidRequest("messages must be a list", param="messages")
-    output_limit(body)
-    choice_count(body)
-    search_context_size(body)
-    include_usage(body)
+    if not _CHECKED.isdisjoint(body):
+        output_limit(body)
+        choice_count(body)
+        search_context_size(body)
+        include_usage(body)
 
 
 def output_limit(body: MutableMapping[str, Any]) -> int | None:
@@ -130,6 +142,28 @@ class _Whole(Struct, gc=False):
 _WHOLE = msgspec.json.Decoder(_Whole)
 
 
+class _Object(Struct, gc=False):
+    """Any object; what is in it is skipped."""
+
+
+class _Skipped(Struct, gc=False):
+    message: _Object | None = None
+
+
+class _Usual(Struct, gc=False):
+    """An answer that reports its usage, and nothing else of interest."""
+
+    choices: list[_Skipped]
+    usage: Reported
+    id: Any = None
+    model: Any = None
+    error: None = None
+    timings: None = None
+
+
+_USUAL = msgspec.json.Decoder(_Usual)
+
+
 @define(eq=False)
 class Answer:
     """A whole answer.
@@ -138,13 +172,11 @@ class Answer:
         body: The bytes for the client.
         usage: What the provider reported, None when nothing or only zeros.
         produced: What it consists of.
-        finish_reasons: Of each choice, empty text when missing.
     """
 
     body: bytes
     usage: Usage | None
     produced: Produced
-    finish_reasons: tuple[str, ...]
 
 
 def read_answer(
@@ -167,23 +199,56 @@ def read_answer(
         EmptyAnswer: there is nothing in it.
         BadUpstreamBody: it is no such answer.
     """
+    if reading.usual and not reshape:
+        usual = _read_usual(body, model, identity)
+        if usual is not None:
+            return usual
     body, whole = _open(body, reading)
     usage = read_usage(with_timings(whole.usage, whole.timings), reading.complete)
     choices = whole.choices or []
     if not choices and usage is None:
         raise EmptyAnswer(EMPTY)
     produced = Produced()
-    for choice in choices:
-        produced.add_content(choice.text)
-        if choice.message is not None:
-            choice.message.add_to(produced)
+    _collect(choices, produced)
     changes = {}
     if model is not None and whole.model != model:
         changes["model"] = model
     if identity and not whole.id:
         changes["id"] = identity
-    reasons = tuple(reason_text(choice.finish_reason) for choice in choices)
-    return Answer(_changed(body, changes, reshape), usage, produced, reasons)
+    return Answer(_changed(body, changes, reshape), usage, produced)
+
+
+def _read_usual(body: bytes, model: str | None, identity: str) -> Answer | None:
+    """The answer when it goes on as it is and reports its usage, which is nearly
+    always; else None. What was produced is then read only if somebody asks."""
+    try:
+        found = _USUAL.decode(body)
+        if not body.isascii():
+            body.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not found.choices or (identity and not found.id):
+        return None
+    if model is not None and found.model != model:
+        return None
+    if b"\\ud" in body or b"\\uD" in body:
+        # Surrogates, which may be broken: decoding the texts would tell.
+        return None
+    usage = found.usage.usage()
+    return usage and Answer(body, usage, Produced(later=partial(_collect_from, body)))
+
+
+def _collect_from(body: bytes, produced: Produced) -> None:
+    whole = _decode(body)
+    if whole is not None:
+        _collect(whole.choices or (), produced)
+
+
+def _collect(choices: Iterable[_Choice], produced: Produced) -> None:
+    for choice in choices:
+        produced.add_content(choice.text)
+        if choice.message is not None:
+            choice.message.add_to(produced)
 
 
 def _open(body: bytes, reading: Reading) -> tuple[bytes, _Whole]:

@@ -149,6 +149,12 @@ def is_list(top: Mapping[str, Any], name: str) -> bool:
     return isinstance(value, list)
 
 
+def begins(top: Mapping[str, Any], name: str, text: bytes) -> bool:
+    """True when the member is undecoded and its bytes begin so."""
+    value = top.get(name)
+    return isinstance(value, Raw) and memoryview(value)[: len(text)] == text
+
+
 def read_text(top: MutableMapping[str, Any], name: str) -> str | None:
     """A text member; None when absent or null."""
     value = plain(top, name)
@@ -169,6 +175,8 @@ def read_whole(
     top: MutableMapping[str, Any], name: str, least: int, most: int
 ) -> int | None:
     """A whole number within bounds (`3.0` counts as one); None when absent or null."""
+    if name not in top:
+        return None
     value = plain(top, name)
     if value is None:
         return None
@@ -183,6 +191,8 @@ def read_whole(
 
 def read_object(top: MutableMapping[str, Any], name: str) -> dict[str, Any] | None:
     """An object member; None when absent or null."""
+    if name not in top:
+        return None
     value = plain(top, name)
     if value is None or isinstance(value, dict):
         return value
@@ -203,4 +213,4 @@ def read_model(top: MutableMapping[str, Any], default: str = "") -> str:
 
 def read_stream(top: MutableMapping[str, Any]) -> bool:
     """Whether the client asks for a stream."""
-    return bool("stream" in top and read_flag(top, "stream"))
+    return "stream" in top and bool(read_flag(top, "stream"))

@@ -11,7 +11,9 @@ specification, 2.6). What a provider spells in its own way is completed beforeha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
 
 from knight_tw.records import Usage
 
@@ -22,6 +24,69 @@ MOST = 2**48
 """No answer has more tokens of a kind; a larger number is a fault, cut here."""
 
 SERVER_TOOLS = ("web_search", "web_fetch")
+
+_NOTHING: dict[str, Any] = {}
+
+
+Count = Annotated[int, Meta(ge=0, le=MOST)]
+
+
+class _Into(Struct, gc=False):
+    cached_tokens: Count | None = None
+    image_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    cache_creation: None = None
+
+
+class _Out(Struct, gc=False):
+    reasoning_tokens: Count | None = None
+    image_tokens: Count | None = None
+    audio_tokens: Count | None = None
+
+
+class Reported(Struct, gc=False):
+    """The usage object of nearly all chat answers, decoded in one go.
+
+    An object that does not decode, or has what is required to be null here, is for
+    `read_usage`; for all others both give the same.
+    """
+
+    prompt_tokens: Count
+    completion_tokens: Count
+    total_tokens: Count | None = None
+    prompt_tokens_details: _Into | None = None
+    completion_tokens_details: _Out | None = None
+    input_tokens_details: None = None
+    output_tokens_details: None = None
+    server_tool_use: None = None
+
+    def usage(self) -> Usage | None:
+        """What it reports, None when every count is zero."""
+        prompt, completion = self.prompt_tokens, self.completion_tokens
+        total = self.total_tokens or 0
+        if not (prompt or completion or total):
+            return None
+        into = self.prompt_tokens_details or _NO_INTO
+        out = self.completion_tokens_details or _NO_OUT
+        reasoning = out.reasoning_tokens or 0
+        if reasoning and total == prompt + completion + reasoning:
+            completion += reasoning
+        return Usage(
+            prompt=prompt,
+            completion=completion,
+            cached=into.cached_tokens or 0,
+            write=into.cache_write_tokens or 0,
+            reasoning=reasoning,
+            image_in=into.image_tokens or 0,
+            image_out=out.image_tokens or 0,
+            audio_in=into.audio_tokens or 0,
+            audio_out=out.audio_tokens or 0,
+            total=total or prompt + completion,
+        )
+
+
+_NO_INTO, _NO_OUT = _Into(), _Out()
 
 
 def read_usage(obj: Any, complete: Completion | None = None) -> Usage | None:
@@ -69,7 +134,7 @@ def _details(obj: Mapping[str, Any]) -> dict[str, int]:
         "write": count(into.get("cache_write_tokens")),
     }
     created = into.get("cache_creation")
-    if isinstance(created, Mapping):
+    if isinstance(created, dict):
         counts["write_5m"] = count(created.get("ephemeral_5m_input_tokens"))
         counts["write_1h"] = count(created.get("ephemeral_1h_input_tokens"))
         split = counts["write_5m"] + counts["write_1h"]
@@ -80,13 +145,13 @@ def _details(obj: Mapping[str, Any]) -> dict[str, int]:
 def _object(obj: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     for name in names:
         value = obj.get(name)
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             return value
-    return {}
+    return _NOTHING
 
 
 def _server_tools(obj: Any) -> Mapping[str, int]:
-    if not isinstance(obj, Mapping):
+    if not isinstance(obj, dict):
         return {}
     calls = {tool: count(obj.get(f"{tool}_requests")) for tool in SERVER_TOOLS}
     return {tool: number for tool, number in calls.items() if number}
@@ -94,6 +159,8 @@ def _server_tools(obj: Any) -> Mapping[str, int]:
 
 def count(value: Any) -> int:
     """A token count; 0 for whatever is none."""
+    if type(value) is int and 0 <= value <= MOST:  # nearly always
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
     if isinstance(value, float) and value != value:

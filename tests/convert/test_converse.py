@@ -477,6 +477,13 @@ class Answers(SynchronousTestCase):
             self.assertEqual(choice["finish_reason"], reason)
             self.assertEqual(choice.get("native_finish_reason"), native)
 
+    def test_usage_without_a_cache(self) -> None:
+        """Counts that are not reported are left out."""
+        answer = {**ANSWER, "usage": {"inputTokens": 3, "outputTokens": 1}}
+        usage = converse.response_to_x(answer, context())["usage"]
+        expected = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+        self.assertEqual(usage, expected)
+
     def test_forced_form(self) -> None:
         """The input of the forced tool is the content."""
         at = context()

@@ -14,7 +14,8 @@ from autobahn.twisted.websocket import (
 )
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.trial.unittest import TestCase
 from twisted.web.http import Request
 from twisted.web.resource import Resource
@@ -122,6 +123,7 @@ class SocketCase(TestCase):
     """An upstream on a loopback port, and a gateway's dialler."""
 
     tls = False
+    tls_in_front = False
 
     def setUp(self) -> None:
         """Listen."""
@@ -174,20 +176,30 @@ class SocketCase(TestCase):
     async def call(self) -> Any:
         """A client with a session through the gateway's part."""
         site = Site(Page(self), reactor=_reactor)
-        listening = _reactor.listenTCP(0, site, interface="127.0.0.1")
+        if self.tls_in_front:
+            options = authority()[1].options()
+            listening = _reactor.listenSSL(0, site, options, interface="127.0.0.1")
+        else:
+            listening = _reactor.listenTCP(0, site, interface="127.0.0.1")
         self.addCleanup(listening.stopListening)
         factory: Any = WebSocketClientFactory
         made = factory("ws://127.0.0.1/x", reactor=_reactor)
         made.protocol = Caller
         made.setProtocolOptions(failByDrop=False)
-        port = listening.getHost().port
-        caller: Any = await HostnameEndpoint(_reactor, "127.0.0.1", port).connect(made)
+        endpoint: Any = HostnameEndpoint(
+            _reactor, "127.0.0.1", listening.getHost().port
+        )
+        if self.tls_in_front:
+            trusting = optionsForClientTLS("localhost", authority()[0])
+            endpoint = wrapClientTLS(trusting, endpoint)
+        caller: Any = await endpoint.connect(made)
         self.addCleanup(self._hang_up, caller)
         await caller.is_open
         return caller
 
     async def _hang_up(self, caller: Any) -> None:
-        caller.transport.abortConnection()
+        if not caller.closed:
+            caller.transport.abortConnection()
         await eventually(lambda: len(self.ears.endings) == len(self.pairs))
         self.assertEqual(self.failures, [])
 
@@ -386,3 +398,9 @@ class Carrying(SocketCase):
         caller.transport.resumeProducing()
         caller.transport.abortConnection()
         await eventually(lambda: len(self.ears.endings) == 1)
+
+
+class CarryingBehindTLS(Carrying):
+    """The same when clients come over TLS."""
+
+    tls_in_front = True

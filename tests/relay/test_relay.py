@@ -495,6 +495,33 @@ class Cases:
 
     # streams ------------------------------------------------------------------
 
+    def test_searches_of_another_dialect_are_charged(self) -> None:
+        """What the provider searched costs the same whatever the client speaks."""
+        gateway = self.gateway()
+        said = {"role": "model", "parts": [{"text": "found"}]}
+        found = {
+            "content": said,
+            "finishReason": "STOP",
+            "groundingMetadata": {"webSearchQueries": ["a", "b"]},
+        }
+        counts = {
+            "promptTokenCount": 10,
+            "candidatesTokenCount": 5,
+            "totalTokenCount": 15,
+        }
+        answer = {"candidates": [found], "usageMetadata": counts}
+        gateway.channel(whole(answer), type=24)
+        gateway.chat()
+        event = b"data: " + json.dumps(answer).encode() + b"\n\n"
+        gateway.provider.script = [stream()]
+        client = gateway.chat(stream=True)
+        gateway.provider.answers[-1].arrived(event)
+        gateway.provider.answers[-1].finished(None)
+        self.assertTrue(client.complete)
+        searched = 2 * 14 * 500
+        quotas = [row["quota"] for row in gateway.logs()]
+        self.assertEqual(quotas, [PRICE + searched] * 2)
+
     def test_stream(self) -> None:
         """Events pass as they come; the usage is asked for and hidden."""
         gateway = self.gateway()

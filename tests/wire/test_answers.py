@@ -106,6 +106,23 @@ class Plain(SynchronousTestCase):
         plain = read_plain(b'{"usage":{"all":3}}', reading=Reading(complete=complete))
         self.assertEqual(plain.usage, Usage(prompt=3, completion=0, total=3))
 
+    def test_own_form(self) -> None:
+        """An answer in the provider's own form is brought into OpenAI's."""
+
+        def unwrap(answer: dict[str, Any]) -> dict[str, Any]:
+            return {"data": answer["v"], "model": "own", "usage": {"total_tokens": 2}}
+
+        reading = Reading(unwrap=unwrap)
+        plain = read_plain(b'{"v":[1]}', model="mine", reading=reading)
+        expected = {"data": [1], "model": "mine", "usage": {"total_tokens": 2}}
+        self.assertEqual(msgspec.json.decode(plain.body), expected)
+        self.assertEqual(plain.usage and plain.usage.prompt, 2)
+        found = msgspec.json.decode(read_plain(b'{"v":[]}', reading=reading).body)
+        self.assertEqual(found["model"], "own")
+        self.assertRaises(
+            UpstreamRefused, read_plain, b'{"error":"e"}', reading=reading
+        )
+
     def test_errors(self) -> None:
         """An error in the body is raised, also one in a list."""
         for body in (b'{"error":{"message":"m"}}', b'[{"error":"m"}]'):

@@ -23,6 +23,7 @@ from knight_tw.convert.signatures import FORMATS, GOOGLE, wrap
 from knight_tw.errors import InvalidRequest
 from knight_tw.wire.answers import objects, unreadable
 from knight_tw.wire.gemini_parts import keep_part
+from knight_tw.wire.gemini_usage import SEARCH, searches_in
 
 Delta = dict[str, Any]
 
@@ -119,7 +120,9 @@ class Candidate:
         if isinstance(candidate.get("finishMessage"), str):
             self._message = candidate["finishMessage"]
         if candidate.get("groundingMetadata"):
-            self._grounding = candidate["groundingMetadata"]
+            before, self._grounding = self._grounding, candidate["groundingMetadata"]
+            more = searches_in(self._grounding) - searches_in(before)
+            self._context.use(SEARCH, more)
         cited = candidate.get("citationMetadata")
         if isinstance(cited, Mapping):
             found = cited.get("citations") or cited.get("citationSources")

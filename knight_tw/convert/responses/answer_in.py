@@ -47,6 +47,7 @@ def response_to_x(answer: Mapping[str, Any], context: Context) -> Body:
     x["choices"] = [{**choice, "message": message}]
     if isinstance(answer.get("usage"), Mapping):
         x["usage"] = x_usage(answer["usage"], output)
+    context.used.update(count_tools(output))
     return x
 
 

@@ -104,7 +104,6 @@ class StreamToX:
         self._phase: Any = None
         self.finished = False
         self.error: KnightError | None = None
-        self.tool_calls: dict[str, int] = {}
         self._of_events: dict[str, Callable[[Json], list[Delta]]] = {
             "response.output_text.delta": self._text,
             "response.output_text.annotation.added": self._annotation,
@@ -407,7 +406,7 @@ class StreamToX:
                 deltas += self._call_rest(item, {})
                 item.done = True
         output = output or self._output
-        self.tool_calls = count_tools(output)
+        self._context.used.update(count_tools(output))
         if isinstance(self._phase, str):
             deltas.append({"phase": self._phase})
         if self._context.native:

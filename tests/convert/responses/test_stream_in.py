@@ -436,10 +436,11 @@ class Ends(SynchronousTestCase):
         """Uses of the provider's tools are known at the end, searches in the usage."""
         item = {"type": "web_search_call", "id": "w"}
         for last in (ended(), ended(item)):
-            machine = StreamToX(Context("m"))
+            context = Context("m")
+            machine = StreamToX(context)
             events = events_of([CREATED, done(item), last])
             found = [chunk for event in events for chunk in machine.feed(event)]
-            self.assertEqual(machine.tool_calls, {"web_search": 1})
+            self.assertEqual(context.used, {"web_search": 1})
             used = {"web_search_requests": 1}
             self.assertEqual(found[-1]["usage"]["server_tool_use"], used)
 

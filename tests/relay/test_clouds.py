@@ -1,0 +1,295 @@
+"""Calls through the whole relay to providers with a form or a credential of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from twisted.trial.unittest import SynchronousTestCase
+
+from knight_tw.protocols.answer import Answer
+from tests.convert.converse import ANSWER
+from tests.convert.test_cohere import STREAM, WHOLE
+from tests.relay.gateway import Gateway, Provider, whole
+from tests.wire.test_eventstream import chunk, frame
+
+HI = [{"role": "user", "content": "hi"}]
+PAIR = "AKID|SECRET|us-east-1"
+CLAUDE, NOVA = "claude-sonnet-4-5-20250929", "nova-pro-v1:0"
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "up",
+    "content": [{"type": "text", "text": "hello"}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 10, "output_tokens": 5},
+}
+EVENTS: tuple[dict[str, Any], ...] = (
+    {"type": "message_start", "message": {**MESSAGE, "content": []}},
+    {
+        "type": "content_block_start",
+        "index": 0,
+        "content_block": {"type": "text", "text": ""},
+    },
+    {
+        "type": "content_block_delta",
+        "index": 0,
+        "delta": {"type": "text_delta", "text": "hello"},
+    },
+    {"type": "content_block_stop", "index": 0},
+    {
+        "type": "message_delta",
+        "delta": {"stop_reason": "end_turn"},
+        "usage": {"output_tokens": 5},
+    },
+    {"type": "message_stop"},
+)
+
+
+def flowing(kind: str, *pieces: bytes) -> Callable[[Provider], Answer]:
+    """A stream of a content type that is all there already."""
+
+    def make(provider: Provider) -> Answer:
+        return Answer(None, provider.clock, 200, [("content-type", kind)], [*pieces])
+
+    return make
+
+
+def amazon(*pieces: bytes) -> Callable[[Provider], Answer]:
+    """A stream as Bedrock frames it."""
+    return flowing("application/vnd.amazon.eventstream", *pieces)
+
+
+def texts(body: bytes) -> str:
+    """The content of a chat stream."""
+    found = ""
+    for line in body.splitlines():
+        if line.startswith(b"data: {"):
+            for choice in json.loads(line[6:])["choices"]:
+                found += choice["delta"].get("content") or ""
+    return found
+
+
+class Clouds(SynchronousTestCase):
+    """One gateway each."""
+
+    def gateway(self, script: Any, models: str, **channel: Any) -> Gateway:
+        """A gateway with one channel that serves any model without a price."""
+        gateway = Gateway(self)
+        gateway.option("SelfUseModeEnabled", "true")
+        gateway.channel(script, models=models, base_url="", **channel)
+        return gateway
+
+    def ask(self, gateway: Gateway, model: str, path: str = "", **body: Any) -> Any:
+        """A call, which must succeed."""
+        path = path or "/v1/chat/completions"
+        body = {"model": model, **body}
+        answer = gateway.request(path, body)
+        self.assertEqual(answer.status, 200, answer.raw)
+        return answer
+
+    def tokens(self, gateway: Gateway) -> tuple[int, int, str]:
+        """What the one call was charged by."""
+        (row,) = gateway.logs()
+        other = row["other"]
+        return row["prompt_tokens"], row["completion_tokens"], other["evidence"]
+
+    def test_bedrock_claude(self) -> None:
+        """A chat client talks to Claude on Bedrock; the request is signed."""
+        gateway = self.gateway(whole(MESSAGE), CLAUDE, type=33, key=PAIR)
+        answer = self.ask(gateway, CLAUDE, messages=HI, max_tokens=50)
+        self.assertEqual(answer.json["choices"][0]["message"]["content"], "hello")
+        (sent,) = gateway.provider.sent
+        root = "https://bedrock-runtime.us-east-1.amazonaws.com/model/us.anthropic."
+        self.assertEqual(sent.url, f"{root}{CLAUDE}-v1%3A0/invoke")
+        self.assertIn("Credential=AKID/", sent.headers["authorization"])
+        self.assertNotIn("SECRET", str(sent.headers))
+        self.assertEqual(sent.json["anthropic_version"], "bedrock-2023-05-31")
+        self.assertEqual(self.tokens(gateway), (10, 5, "provider"))
+
+    def test_bedrock_claude_stream(self) -> None:
+        """A Claude client gets the events that come in Amazon's frames."""
+        script = amazon(*(chunk(event) for event in EVENTS))
+        gateway = self.gateway(script, CLAUDE, type=33, key=PAIR)
+        answer = self.ask(
+            gateway, CLAUDE, "/v1/messages", messages=HI, max_tokens=9, stream=True
+        )
+        names = [line for line in answer.body.splitlines() if line[:7] == b"event: "]
+        self.assertEqual(names[0], b"event: message_start")
+        self.assertEqual(names[-1], b"event: message_stop")
+        (sent,) = gateway.provider.sent
+        self.assertTrue(sent.url.endswith("/invoke-with-response-stream"))
+        self.assertNotIn("stream", sent.json)
+        self.assertEqual(self.tokens(gateway), (10, 5, "provider"))
+
+    def test_bedrock_nova(self) -> None:
+        """Other models are conversed with."""
+        gateway = self.gateway(whole(ANSWER), NOVA, type=33, key=PAIR)
+        answer = self.ask(gateway, NOVA, messages=HI)
+        message = answer.json["choices"][0]["message"]
+        self.assertEqual(message["content"], "Hello you")
+        (sent,) = gateway.provider.sent
+        self.assertTrue(sent.url.endswith("/us.amazon.nova-pro-v1%3A0/converse"))
+        turn = {"role": "user", "content": [{"text": "hi"}]}
+        self.assertEqual(sent.json, {"messages": [turn]})
+        self.assertEqual(self.tokens(gateway), (15, 4, "provider"))
+
+    def test_bedrock_nova_stream(self) -> None:
+        """The same in a stream, by an API key, for a Claude client."""
+        usage = {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
+        script = amazon(
+            frame(b'{"role":"assistant"}', event_type="messageStart"),
+            frame(
+                b'{"contentBlockIndex":0,"delta":{"text":"hello"}}',
+                event_type="contentBlockDelta",
+            ),
+            frame(b'{"stopReason":"end_turn"}', event_type="messageStop"),
+            frame(json.dumps({"usage": usage}).encode(), event_type="metadata"),
+        )
+        settings = json.dumps({"aws_key_type": "api_key"})
+        key = "apikey|eu-west-1"
+        gateway = self.gateway(script, NOVA, type=33, key=key, settings=settings)
+        answer = self.ask(
+            gateway, NOVA, "/v1/messages", messages=HI, max_tokens=9, stream=True
+        )
+        self.assertIn(b'"text":"hello"', answer.body)
+        self.assertIn(b"event: message_stop", answer.body)
+        (sent,) = gateway.provider.sent
+        self.assertEqual(sent.headers["authorization"], "Bearer apikey")
+        self.assertIn("/eu.amazon.nova-pro", sent.url)
+        self.assertEqual(self.tokens(gateway), (3, 2, "provider"))
+
+    def test_bedrock_refuses_in_the_stream(self) -> None:
+        """An exception before any content is a failed attempt with its status."""
+        script = amazon(
+            frame(
+                b'{"message":"slow down"}',
+                message_type="exception",
+                exception_type="throttlingException",
+            )
+        )
+        gateway = self.gateway(script, NOVA, type=33, key=PAIR)
+        gateway.option("RetryTimes", "0")
+        body = {"model": NOVA, "messages": HI, "stream": True}
+        answer = gateway.request("/v1/chat/completions", body)
+        self.assertEqual(answer.status, 429)
+        self.assertEqual(answer.error["message"], "slow down")
+
+    def test_vertex(self) -> None:
+        """A service account gets a token once; calls are authorized by it."""
+        pem = rsa.generate_private_key(65537, 2048).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        account = {"project_id": "p1", "client_email": "a@p1"}
+        key = json.dumps({**account, "private_key": pem.decode()})
+        gateway = self.gateway(
+            whole({"access_token": "tok", "expires_in": 3599}),
+            CLAUDE,
+            type=41,
+            key=key,
+            other="us-east5",
+        )
+        gateway.provider.script.append(whole(MESSAGE))
+        for _ in range(2):
+            self.ask(gateway, CLAUDE, messages=HI, max_tokens=50)
+        exchange, first, second = gateway.provider.sent
+        self.assertEqual(exchange.url, "https://www.googleapis.com/oauth2/v4/token")
+        form = parse_qs(exchange.body.decode())
+        self.assertEqual(len(form["assertion"][0].split(".")), 3)
+        for sent in (first, second):
+            self.assertEqual(sent.headers["authorization"], "Bearer tok")
+            self.assertEqual(sent.headers["x-goog-user-project"], "p1")
+            self.assertEqual(
+                sent.url,
+                "https://us-east5-aiplatform.googleapis.com/v1/projects/p1/locations/"
+                "us-east5/publishers/anthropic/models/claude-sonnet-4-5@20250929:"
+                "rawPredict",
+            )
+            self.assertEqual(sent.json["anthropic_version"], "vertex-2023-10-16")
+
+    def test_cohere(self) -> None:
+        """Cohere's chat, whole and streamed."""
+        gateway = self.gateway(whole(WHOLE), "command-a", type=34)
+        answer = self.ask(gateway, "command-a", messages=HI)
+        self.assertEqual(answer.json["choices"][0]["message"]["content"], "Hello you")
+        (sent,) = gateway.provider.sent
+        self.assertEqual(sent.url, "https://api.cohere.ai/v2/chat")
+        self.assertEqual(sent.json, {"model": "command-a", "messages": HI})
+        self.assertEqual(self.tokens(gateway), (5, 3, "provider"))
+        pieces = [b"data: " + json.dumps(e).encode() + b"\n\n" for e in STREAM]
+        gateway.provider.script = [flowing("text/event-stream", *pieces)]
+        answer = self.ask(gateway, "command-a", messages=HI, stream=True)
+        self.assertEqual(texts(answer.body), "Hello you")
+
+    def test_cohere_version_1(self) -> None:
+        """Its stream is one JSON a line."""
+        lines = (
+            {"event_type": "stream-start", "generation_id": "g"},
+            {"event_type": "text-generation", "text": "hello"},
+            {"event_type": "stream-end", "finish_reason": "COMPLETE"},
+        )
+        script = flowing(
+            "application/stream+json",
+            *(json.dumps(line).encode() + b"\n" for line in lines),
+        )
+        settings = json.dumps({"cohere_api": "v1"})
+        gateway = self.gateway(script, "command", type=34, settings=settings)
+        answer = self.ask(gateway, "command", messages=HI, stream=True)
+        self.assertEqual(texts(answer.body), "hello")
+        (sent,) = gateway.provider.sent
+        self.assertEqual((sent.url[-8:], sent.json["message"]), ("/v1/chat", "hi"))
+
+    def test_reranking(self) -> None:
+        """Documents come back as asked for; what has no tokens is counted."""
+        row = {"index": 1, "relevance_score": 0.5}
+        meta = {"billed_units": {"search_units": 1}}
+        gateway = self.gateway(
+            whole({"id": "i", "results": [row], "meta": meta}), "rerank-v3", type=34
+        )
+        answer = self.ask(
+            gateway,
+            "rerank-v3",
+            "/v1/rerank",
+            query="q",
+            documents=["a", "b"],
+            return_documents=True,
+        )
+        expected = {**row, "document": {"text": "b"}}
+        self.assertEqual(answer.json["results"], [expected])
+        (sent,) = gateway.provider.sent
+        self.assertEqual(sent.url, "https://api.cohere.ai/v2/rerank")
+        self.assertNotIn("top_n", sent.json)
+        prompt, completion, evidence = self.tokens(gateway)
+        self.assertEqual((completion, evidence), (0, "counted"))
+        self.assertGreater(prompt, 0)
+
+    def test_gemini_embeddings(self) -> None:
+        """OpenAI's embeddings by a batch of Gemini's, passing through or not."""
+        gateway = self.gateway(
+            whole(
+                {
+                    "embeddings": [{"values": [0.5]}, {"values": [1]}],
+                    "usageMetadata": {"promptTokenCount": 4},
+                }
+            ),
+            "gemini-embedding-001",
+            type=24,
+            setting=json.dumps({"pass_through_body_enabled": True}),
+        )
+        answer = self.ask(
+            gateway, "gemini-embedding-001", "/v1/embeddings", input=["a", "b"]
+        )
+        vectors = [row["embedding"] for row in answer.json["data"]]
+        self.assertEqual(vectors, [[0.5], [1]])
+        (sent,) = gateway.provider.sent
+        self.assertTrue(sent.url.endswith("gemini-embedding-001:batchEmbedContents"))
+        self.assertEqual(len(sent.json["requests"]), 2)
+        self.assertEqual(self.tokens(gateway), (4, 0, "provider"))
