@@ -19,8 +19,10 @@ from knight_tw.ledger import Ledger
 from knight_tw.protocols.sockets import Sockets
 from knight_tw.providers.provider import TokenRequest
 from knight_tw.relay import Relay
+from knight_tw.relay.affinity import Affinity
 from knight_tw.relay.attempt import Timeouts, Wire
 from knight_tw.relay.call import Call
+from knight_tw.relay.capacity import Capacity
 from knight_tw.relay.choosing import Choosing
 from knight_tw.relay.counts import Counts
 from knight_tw.relay.inflating import Inflater, InThread
@@ -106,7 +108,15 @@ class Relaying:
             policy,
         )
         draw = Draw(random.Random(), SharedTurns(cache))  # noqa: S311 - no secret
-        choosing = Choosing(snapshots, draw, watch, ledger, reactor)
+        choosing = Choosing(
+            snapshots,
+            draw,
+            watch,
+            ledger,
+            Affinity.over(cache, reactor),
+            Capacity(reactor),
+            reactor,
+        )
         counts = Counts(in_thread, settings.count_token)
         relay = Relay(
             snapshots,

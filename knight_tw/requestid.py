@@ -11,6 +11,9 @@ from attrs import define, field
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
+_PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
+_SPACE = len(_PAIRS) ** 4
+
 current: ContextVar[str] = ContextVar("request_id", default="")
 """The request in whose context code runs; the log observers add it to each line."""
 
@@ -30,5 +33,9 @@ class RequestIds:
             self._second = second
             self._text = time.strftime("%Y%m%d%H%M%S", time.gmtime(second))
         fraction = int((now - second) * 1e9)
-        tail = "".join(self._random.choices(ALPHABET, k=8))  # an id, no secret
+        drawn = int(self._random.random() * _SPACE)  # an id, no secret
+        drawn, last = divmod(drawn, len(_PAIRS))
+        drawn, third = divmod(drawn, len(_PAIRS))
+        first, second = divmod(drawn, len(_PAIRS))
+        tail = f"{_PAIRS[first]}{_PAIRS[second]}{_PAIRS[third]}{_PAIRS[last]}"
         return f"{self._text}{fraction:09d}{tail}"

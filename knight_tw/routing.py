@@ -362,12 +362,14 @@ class GroupWalk:
         usable: Usable | None = None,
         *,
         skip_retry: bool = False,
+        cooling: Tried = _NONE_TRIED,
     ) -> Pick | None:
         """A remembered channel, for the first attempt, in the first group that has it;
         None when it cannot serve: then the walk is as if it had not been asked.
 
         Args:
             skip_retry: The rule that remembered it wants no retry elsewhere.
+            cooling: Keys to avoid while it has others.
         """
         channel = table.channel(channel_id)
         if channel is None or not (usable is None or usable(channel)):
@@ -375,7 +377,7 @@ class GroupWalk:
         for place, group in enumerate(self.groups):
             if table.serves(channel_id, group, model):
                 self._place, self._no_retry = place, skip_retry
-                return self._taken(table, channel, chance)
+                return self._taken(table, channel, chance, cooling)
         return None
 
     def next(
@@ -395,11 +397,22 @@ class GroupWalk:
         if self._pinned is not None:
             channel = table.channel(self._pinned)
             return None if channel is None else self._taken(table, channel, chance)
+        avoided = self.tried | cooling if cooling else self.tried
         while self._place < len(self.groups):
-            if not self._group_is_done():
-                channel = self._drawn(table, model, chance, usable, cooling)
+            if not (self._cross_group and self._local > self._retry_times):
+                channel = draw(
+                    table,
+                    self.groups[self._place],
+                    model,
+                    self._local,
+                    avoided,
+                    chance.random,
+                    usable,
+                    self._tier_mode,
+                )
                 if channel is not None:
                     return self._taken(table, channel, chance, cooling)
+            # The group has no candidate, or (`cross_group`) had its attempts.
             self._place += 1
             self._local = 0
         return None
@@ -418,29 +431,6 @@ class GroupWalk:
             affinity_skip=self._no_retry,
         )
 
-    def _group_is_done(self) -> bool:
-        return self._cross_group and self._local > self._retry_times
-
-    def _drawn(
-        self,
-        table: RoutingTable,
-        model: str,
-        chance: Draw,
-        usable: Usable | None,
-        cooling: Tried,
-    ) -> Channel | None:
-        avoided = self.tried | cooling if cooling else self.tried
-        return draw(
-            table,
-            self.groups[self._place],
-            model,
-            self._local,
-            avoided,
-            chance.random,
-            usable,
-            self._tier_mode,
-        )
-
     def _taken(
         self,
         table: RoutingTable,
@@ -448,11 +438,13 @@ class GroupWalk:
         chance: Draw,
         cooling: Tried = _NONE_TRIED,
     ) -> Pick:
-        avoided = self.tried | cooling if cooling else self.tried
-        index = pick_key(table, channel, avoided, chance.random, chance.turn)
-        pick = Pick(channel, index, self.groups[self._place])
-        self.repeats = pick.pair in self.tried
-        self.tried.add(pick.pair)
+        index = 0
+        if channel.multi_key:
+            avoided = self.tried | cooling if cooling else self.tried
+            index = pick_key(table, channel, avoided, chance.random, chance.turn)
+        pair = channel.id, index
+        self.repeats = pair in self.tried
+        self.tried.add(pair)
         self._local += 1
         self.used += 1
-        return pick
+        return Pick(channel, index, self.groups[self._place])

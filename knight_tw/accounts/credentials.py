@@ -15,8 +15,12 @@ from knight_tw.errors import InvalidKey
 from knight_tw.records import Head
 
 _KEY = re.compile(r"[A-Za-z0-9_]{1,128}\Z")
+_USUAL = re.compile(r"Bearer sk-([A-Za-z0-9_]{1,128})\Z")
 _BEARER = re.compile(r"\s*bearer\s+", re.IGNORECASE)
 _SUBPROTOCOL = "openai-insecure-api-key."
+_CHAT = "/v1/chat/"
+"""What stands before the usual path, on which `Authorization` comes first."""
+
 _MJ = re.compile(r"/(?:[^/]+/)?mj(?:/|\Z)")
 
 Source = Callable[[Head], str]
@@ -36,6 +40,9 @@ def credential(head: Head, *, websocket: bool = False) -> Credential:
     Raises:
         InvalidKey: there is none, or it cannot be a key of ours.
     """
+    usual = _USUAL.match(head.get("authorization"))
+    if usual and not websocket and head.path.startswith(_CHAT):
+        return Credential(usual[1])
     found = _first(head, websocket)
     if not found:
         raise InvalidKey("no API key was provided")
@@ -98,7 +105,7 @@ def _sources(path: str, websocket: bool) -> tuple[Source, ...]:
     """The order of sources for a path (relay specification, table of section 3)."""
     if websocket:
         return _WEBSOCKET
-    if path.startswith("/v1/chat/"):  # the usual path, decided first
+    if path.startswith(_CHAT):  # the usual path, decided first
         return _OTHERS
     if path.startswith("/v1/messages"):
         return _CLAUDE

@@ -343,6 +343,7 @@ class Ledger:
         channel_id: int = 0,
         evidence: str = PROVIDER,
         instalment: int = 0,
+        keep: bool = True,
     ) -> int:
         """Charges a call, once, in place of its hold.
 
@@ -358,6 +359,7 @@ class Ledger:
             instalment: Which one this is, from 1, of a call that is charged in several,
                 each with a hold and a call id of its own. They add up to one log row,
                 found by its `request_id`, and count as one request (`instalments`).
+            keep: False charges and counts, but writes no log row.
 
         Returns:
             What is charged. When `amount` exceeds the hold and the caller has no
@@ -392,6 +394,7 @@ class Ledger:
                 evidence=evidence,
                 at=int(self._clock.seconds()),
                 instalment=instalment,
+                hidden=not keep,
                 row=row,
             )
         )

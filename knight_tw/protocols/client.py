@@ -185,6 +185,8 @@ class ClientConnection(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The upstream has closed, or we have."""
         self._lost = True
+        # It holds the connection; nothing may be left to the garbage collector.
+        del self._parser
         self._sweep.discard(self)
         self._owner.gone(self)
         if not self.ready.called:

@@ -102,7 +102,9 @@ class FastLane(Protocol):
                 self._lanes.calls -= 1
             self._release()
             reply.lost()
-        self._exchange = None
+        # Nothing here may hold itself: see `message` about such garbage.
+        self._reply = self._exchange = None
+        self._message.drop()
         self._lanes.left(self)
 
     # reading -----------------------------------------------------------------
@@ -366,7 +368,7 @@ class FastLane(Protocol):
         if self._state != LINGER:
             self._release()
             self._state = LINGER
-            self._message.body()
+            self._message.drop()
             self._budget = self._lanes.limits.linger_bytes
             self._since = self._lanes.sweep.now
 

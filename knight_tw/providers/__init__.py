@@ -6,7 +6,10 @@ To add one: write its file, name its value in `ALL`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
+
+from attrs import evolve
 
 from knight_tw.providers import openai_compatible, rerank
 from knight_tw.providers.advanced_custom import ADVANCED_CUSTOM
@@ -90,7 +93,7 @@ def for_channel(channel: Channel) -> Provider | None:
     that lacks what the type cannot do without counts as unknown.
     """
     provider = find(channel.type)
-    if provider in (SUB2API, NEW_API) and not channel.base_url:
+    if not channel.base_url and provider in (SUB2API, NEW_API):
         return None
     if provider is ADVANCED_CUSTOM and not channel.settings.get("advanced_custom"):
         return None
@@ -99,10 +102,18 @@ def for_channel(channel: Channel) -> Provider | None:
 
 def reading(provider: Provider, target: Target) -> Reading:
     """How the answers of one attempt are read."""
+    known = _plain_reading(provider)
+    if provider.unwrap is None and target.mode is not Mode.RERANK:
+        return known
+    return evolve(known, unwrap=_unwrap(provider, target))
+
+
+@lru_cache(256)
+def _plain_reading(provider: Provider) -> Reading:
+    """The reading of answers that come in OpenAI's layout."""
     return Reading(
         complete=provider.read_usage,
         raised_error=provider.raised_error,
-        unwrap=_unwrap(provider, target),
         finish_reasons=provider.finish_reasons,
     )
 

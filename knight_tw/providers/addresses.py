@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -143,7 +144,9 @@ def path_of(target: Target, paths: Paths) -> str:
     path = paths.get(sent_kind(target))
     if path is None:
         raise unsupported(target)
-    return path.replace("{model}", quote(target.model, safe="/@:"))
+    if "{" in path:
+        path = path.replace("{model}", quote(target.model, safe="/@:"))
+    return path
 
 
 def unsupported(target: Target) -> UnsupportedEndpoint:
@@ -154,10 +157,16 @@ def unsupported(target: Target) -> UnsupportedEndpoint:
 
 def join(root: str, path: str, target: Target) -> str:
     """The URL of an OpenAI-like path, with the client's query where it applies."""
-    settings = target.channel.settings
-    if settings.get("join_without_v1") or _names_version(root, path):
+    short = bool(target.channel.settings.get("join_without_v1"))
+    return with_query(_joined(root, path, short), target)
+
+
+@lru_cache(2048)
+def _joined(root: str, path: str, short: bool) -> str:
+    """The two without what they have in common; the same for every call."""
+    if short or _names_version(root, path):
         path = _after_version(path)
-    return with_query(root + _beyond(root, path), target)
+    return root + _beyond(root, path)
 
 
 def with_query(url: str, target: Target) -> str:

@@ -63,6 +63,8 @@ def ask_for_usage(
     """
     if target.dialect is not Dialect.CHAT:
         return
+    if not target.stream and "stream_options" not in body:
+        return  # nothing to ask for, nothing to take out
     if not takes_stream_options(target, provider):
         body.pop("stream_options", None)
     elif target.stream and target.mode in STREAMING and (asked or force):

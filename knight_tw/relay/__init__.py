@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import define
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from knight_tw.errors import KnightError, SensitiveWords
 from knight_tw.ledger import Ledger
+from knight_tw.metrics import Meter
 from knight_tw.protocols.body import Outlet
 from knight_tw.protocols.reply import Headers, Reply
 from knight_tw.records import Dialect, Mode, Price
@@ -47,7 +48,11 @@ PROMPTS = ("system", "messages", "input", "prompt", "instructions", "contents")
 
 @define(eq=False)
 class Relay:
-    """Answers calls. Everything it needs is given; it keeps no state of a call."""
+    """Answers calls. Everything it needs is given; it keeps no state of a call.
+
+    Attributes:
+        drains: Calls that run on although their client has left.
+    """
 
     _view: View
     _ledger: Ledger
@@ -60,7 +65,8 @@ class Relay:
     _drain_most: int
     _drain_seconds: float
     _policy: Callable[[Call], str]
-    _drains: int = 0
+    _meter: Meter
+    drains: int = 0
 
     async def answer(
         self, call: Call, reply: Reply, headers: Callable[[], Headers]
@@ -82,7 +88,7 @@ class Relay:
         try:
             await self._read(call)
             walk = walk_for(call, knobs)
-            pick = self._choosing.first(call, walk)
+            pick = await self._choosing.first(call, walk)
             reading.validate(call, knobs)
             _check_words(call, knobs)
             if call.mode is Mode.COUNT_TOKENS:
@@ -95,20 +101,22 @@ class Relay:
             raise
         finally:
             outlet.stop()
+            self._choosing.over(call)
             if tab is not None and not tab.detached:
                 tab.release()
 
     def left(self, call: Call, running: Deferred[int]) -> None:
         """The client has gone: end the call, or let it run unheard for its usage."""
-        if self._policy(call) != "drain" or self._drains >= self._drain_most:
+        if self._policy(call) != "drain" or self.drains >= self._drain_most:
             running.cancel()
             return
         call.notes["interrupted"] = {"by": "client", "policy": "drain", "events": 0}
-        self._drains += 1
+        self._meter.broke_off("client", "drain")
+        self.drains += 1
         timer = self._clock.callLater(self._drain_seconds, running.cancel)
 
         def over(result: object) -> object:
-            self._drains -= 1
+            self.drains -= 1
             if timer.active():
                 timer.cancel()
             return result
@@ -150,7 +158,12 @@ class Relay:
         async def once(attempt: Attempt) -> int:
             if attempt.group != tab.group:
                 tab.reprice(attempt.group, self._price(call, attempt.group, tab.knobs))
-            return await self._wire.exchange(call, attempt, tab, outlet)
+            try:
+                return await self._wire.exchange(call, attempt, tab, outlet)
+            except (KnightError, CancelledError):
+                if outlet.answered:
+                    self._choosing.answered(call)
+                raise
 
         return await self._choosing.serve(
             call, walk, pick, once, lambda: outlet.answered or outlet.reply.gone
@@ -167,6 +180,7 @@ class Relay:
             price,
             group,
             self._clock,
+            self._meter,
         )
 
     def _price(self, call: Call, group: str, knobs: Knobs) -> Price:

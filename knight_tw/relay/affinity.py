@@ -1,7 +1,8 @@
 """The channels that conversations stay on: remembered, asked for, forgotten.
 
-Entries are channel ids in the cache (Redis, else this process's memory), which may lose
-them at any time: then the call is routed like any other. Relay specification, section 8.
+Entries are channel ids in the cache (Redis, else this process's memory), which may
+lose them at any time: then the call is routed like any other. Relay specification,
+section 8.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from twisted.internet.defer import Deferred
 from knight_tw.cache import Cache, MemoryCache
 from knight_tw.records import Channel
 from knight_tw.relay.call import Call, Sticky
+from knight_tw.relay.capacity import Capacity
 from knight_tw.routing import Draw, GroupWalk, Pick, RoutingTable
 from knight_tw.routing_affinity import AffinityRules
 
@@ -50,20 +52,19 @@ class Affinity:
         table: RoutingTable,
         chance: Draw,
         usable: Usable,
-        busy: Usable,
+        capacity: Capacity,
     ) -> Pick | None:
         """The remembered channel for the first attempt; None when there is none, or it
         cannot serve this call.
 
         Args:
             usable: Whether a channel can serve the call at all.
-            busy: Whether it has to be left alone for the moment.
         """
         sticky = call.sticky
         if sticky is None or not await self._remembered(sticky):
             return None
         channel = table.channel(sticky.channel_id)
-        if channel is not None and busy(channel):
+        if channel is not None and capacity.busy(channel, table):
             sticky.kept = True
             return None
         rule = sticky.match.rule
@@ -74,6 +75,7 @@ class Affinity:
             chance,
             usable,
             skip_retry=rule.skip_retry,
+            cooling=capacity.resting(),
         )
         sticky.used = pick is not None
         if pick is None:

@@ -8,7 +8,7 @@ on so that the surface ends the stream with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
@@ -18,6 +18,7 @@ from knight_tw import providers, routing
 from knight_tw.background import Background
 from knight_tw.convert.context import Media
 from knight_tw.errors import EmptyAnswer, KnightError, UpstreamTimeout
+from knight_tw.metrics import Meter
 from knight_tw.protocols.body import Machine, Outlet, Pump
 from knight_tw.protocols.client import Answer
 from knight_tw.protocols.reply import Headers
@@ -32,6 +33,8 @@ from knight_tw.upstream import Upstream
 from knight_tw.wire import envelope, masking
 from knight_tw.wire.framing import decoder_of
 from knight_tw.wire.sse import Decoder
+
+T = TypeVar("T")
 
 COUNTING: Mapping[Dialect, frozenset[int]] = {
     Dialect.CLAUDE: frozenset({14, 59, 60}),
@@ -83,6 +86,7 @@ class Wire:
     _line_limit: int
     _media_limit: int
     _policy: Callable[[Call], str]
+    _meter: Meter
 
     async def exchange(
         self, call: Call, attempt: Attempt, tab: Tab, outlet: Outlet
@@ -151,6 +155,8 @@ class Wire:
                 guarded=bool(channel.settings.get("guarded_address")),
             )
         media = await self._downloaded(made)
+        if exchange is not None or media:
+            call.waited += self._clock.seconds() - now
         return made.prepared(media, now)
 
     async def _downloaded(self, made: Plan) -> dict[str, Media]:
@@ -166,10 +172,8 @@ class Wire:
             for url, (kind, data) in zip(urls, found, strict=True)
         }
 
-    def _send(
-        self, call: Call, attempt: Attempt, prepared: Prepared
-    ) -> Deferred[Answer]:
-        return self._upstream.send(
+    async def _send(self, call: Call, attempt: Attempt, prepared: Prepared) -> Answer:
+        sent = self._upstream.send(
             "POST",
             prepared.url,
             prepared.headers,
@@ -178,6 +182,15 @@ class Wire:
             guarded=prepared.guarded,
             first_byte_timeout=self._first_byte(call, attempt),
         )
+        return await self._waited(call, sent)
+
+    async def _waited(self, call: Call, work: Deferred[T]) -> T:
+        """What comes from the provider; the time until then is not ours."""
+        began = self._clock.seconds()
+        try:
+            return await work
+        finally:
+            call.waited += self._clock.seconds() - began
 
     def _first_byte(self, call: Call, attempt: Attempt) -> float:
         """How long the provider may stay silent at first; the least of the limits."""
@@ -199,7 +212,8 @@ class Wire:
         call.first_byte = call.first_byte or now
         attempt.upstream_id = _upstream_id(answer)
         if not 200 <= answer.status < 300:
-            body = await answer.read(ERROR_BODY, self._timeouts.idle)
+            failure = answer.read(ERROR_BODY, self._timeouts.idle)
+            body = await self._waited(call, failure)
             raise refused(answer, body, attempt, now)
         streamed = _streams(answer)
         if streamed and call.stream:
@@ -221,7 +235,8 @@ class Wire:
     ) -> None:
         """An answer in one piece: charged, then sent."""
         limits = self._timeouts
-        data = await answer.read(self._answer_limit, limits.whole or limits.first_byte)
+        seconds = limits.whole or limits.first_byte
+        data = await self._waited(call, answer.read(self._answer_limit, seconds))
         translation = prepared.translation
         whole = translation.assembled(data) if streamed else translation.whole(data)
         await evidence.settle(tab, whole.usage, whole.produced)
@@ -243,8 +258,9 @@ class Wire:
         kind = answer.get("content-type")
         decoder = decoder_of(kind, self._line_limit) or Decoder(self._line_limit)
         pump = Pump(answer, outlet, machine, self._timeouts.idle, decoder)
+        self._meter.streams += 1
         try:
-            await pump.run()
+            await self._waited(call, pump.run())
         except CancelledError:
             self._interrupted(call, tab, machine, "client")
             raise
@@ -255,6 +271,8 @@ class Wire:
                 outlet.write(_broken(call, machine, error))
                 outlet.end()
             raise
+        finally:
+            self._meter.streams -= 1
         if not outlet.answered and not machine.began and not machine.finished:
             raise EmptyAnswer("the upstream's answer is empty")
         self._note_end(call, "done" if machine.finished else "eof")
@@ -270,6 +288,8 @@ class Wire:
         """Charge a broken-off stream as the channel's policy says (billing, 9)."""
         policy = self._policy(call)
         events = machine.events
+        if "interrupted" not in call.notes:
+            self._meter.broke_off(by, "delivered" if policy == "drain" else policy)
         if policy == "drain":
             policy = "delivered"  # what drains is not interrupted; this was cut off
         call.notes["interrupted"] = {"by": by, "policy": policy, "events": events}

@@ -51,6 +51,22 @@ class Sticky:
 
 
 @define(eq=False)
+class Load:
+    """The calls that this process has on a channel with a limit.
+
+    Attributes:
+        limit: Most at once, while the channel's limit is adaptive.
+        good: Answers since the limit last changed.
+        halved: When trouble last halved it, reactor seconds.
+    """
+
+    limit: int
+    calls: int = 0
+    good: int = 0
+    halved: float = 0.0
+
+
+@define(eq=False)
 class Call:
     """What the client wants, read once; mutable only in what happens to it.
 
@@ -66,6 +82,7 @@ class Call:
         billed_model: The name that is billed, when it is not `model`.
         include_usage: The client wants the usage chunk of a chat stream.
         began: Reactor seconds at which the head had arrived.
+        waited: Seconds that went by for providers, with what they streamed.
     """
 
     request_id: str
@@ -89,6 +106,7 @@ class Call:
     choices: int = 1
     attempts: list[Attempt] = field(factory=list)
     first_byte: float = 0.0
+    waited: float = 0.0
     dropped: list[str] = field(factory=list)
     audit: list[str] = field(factory=list)
     last_error: KnightError | None = None
@@ -98,6 +116,8 @@ class Call:
     """Further members of the log row's `other`."""
     sticky: Sticky | None = None
     """What the affinity rules say of the call, None when none matches."""
+    seat: Load | None = None
+    """Where the call counts as being under way."""
 
     @property
     def attempt(self) -> Attempt | None:

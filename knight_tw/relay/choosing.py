@@ -15,10 +15,17 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from knight_tw import providers, routing
-from knight_tw.errors import KnightError, ModelNotAllowed, NoChannel
+from knight_tw.errors import (
+    ChannelSaturated,
+    KnightError,
+    ModelNotAllowed,
+    NoChannel,
+)
 from knight_tw.price_book import PriceBook
 from knight_tw.records import Channel, Price
+from knight_tw.relay.affinity import Affinity
 from knight_tw.relay.call import Attempt, Call
+from knight_tw.relay.capacity import Capacity
 from knight_tw.relay.knobs import Knobs
 from knight_tw.routing import GroupWalk, Pick, RoutingTable
 
@@ -58,6 +65,10 @@ class Watch(Protocol):
         """An attempt succeeded."""
         ...
 
+    def retried(self, attempt: Attempt, error: KnightError) -> None:
+        """An attempt that has `failed` is followed by another one."""
+        ...
+
 
 class Failures(Protocol):
     """Counts failed attempts per channel."""
@@ -75,25 +86,63 @@ class Choosing:
     _draw: routing.Draw
     _watch: Watch
     _failures: Failures
+    _affinity: Affinity
+    _capacity: Capacity
     _clock: IReactorTime
     _log: Logger = field(factory=Logger)
 
-    def first(self, call: Call, walk: GroupWalk) -> Pick:
-        """The channel of the first attempt.
+    async def first(self, call: Call, walk: GroupWalk) -> Pick:
+        """The channel of the first attempt: the one that the call's conversation is on,
+        else one that is drawn. `over` must follow, whatever becomes of the call.
 
         Raises:
             NoChannel: 404 when no group of the caller has the model, else 503.
+            ChannelSaturated: every channel that could serve is full.
         """
-        pick = walk.next(self._view.routes, call.model, self._draw, _known)
-        if pick is not None:
+        pick = None
+        if self._affinity.matches(call, self._view.knobs.affinity):
+            pick = await self._affinity.pick(
+                call, walk, self._view.routes, self._draw, _known, self._capacity
+            )
+        pick = pick or self._drawn(call, walk)
+        if pick is not None and not self._capacity.full(pick.channel):
+            self._capacity.enter(call, pick.channel)
             return pick
-        if self._view.routes.knows(walk.groups, call.model):
-            raise NoChannel(
+        raise self._nowhere(call, walk)
+
+    def over(self, call: Call) -> None:
+        """The call is at its end: it is on no channel any more."""
+        self._capacity.leave(call)
+
+    def answered(self, call: Call) -> None:
+        """The latest attempt's channel has begun to answer: the call's conversation
+        stays there."""
+        self._affinity.answered(call)
+
+    def _drawn(self, call: Call, walk: GroupWalk) -> Pick | None:
+        capacity = self._capacity
+
+        def usable(channel: Channel) -> bool:
+            return _known(channel) and not capacity.full(channel)
+
+        routes, resting = self._view.routes, capacity.resting()
+        return walk.next(routes, call.model, self._draw, usable, resting)
+
+    def _nowhere(self, call: Call, walk: GroupWalk) -> KnightError:
+        """Why no channel can have the call."""
+        routes = self._view.routes
+        could = (c for g in walk.groups for c in routes.candidates(g, call.model))
+        if call.caller.pinned_channel is not None or any(map(_known, could)):
+            return ChannelSaturated(
+                f"the channels for the model {call.model} are busy", retry_after=1
+            )
+        if routes.knows(walk.groups, call.model):
+            return NoChannel(
                 f"no channel is available for the model {call.model} now",
                 status=503,
                 retry_after=5,
             )
-        raise NoChannel(
+        return NoChannel(
             f"no channel serves the model {call.model}", status=404, param="model"
         )
 
@@ -126,15 +175,19 @@ class Choosing:
                 pick = await self._next(call, walk, error, late=too_late())
             else:
                 self._watch.answered(attempt, self._clock.seconds() - began)
+                self._capacity.answered(attempt)
+                self._affinity.answered(call)
                 return served
 
     async def _next(
         self, call: Call, walk: GroupWalk, error: KnightError, *, late: bool
     ) -> Pick:
         """The channel to try after a failure; raises the failure when there is none."""
-        attempt = call.attempts[-1]
+        attempt, knobs = call.attempts[-1], self._view.knobs
         call.last_error = error
         self._watch.failed(attempt, error)
+        self._capacity.failed(attempt, error, knobs.cooldown)
+        self._capacity.leave(call)
         seconds = self._clock.seconds() - attempt.began
         self._failures.attempt_failed(attempt.channel.id, seconds)
         self._log.info(
@@ -145,15 +198,17 @@ class Choosing:
             code=error.code,
             why=error.detail or error.message,
         )
-        ranges = self._view.knobs.retry_on
-        if not walk.retries(error, begun=late, gone=False, ranges=ranges):
+        if not walk.retries(error, begun=late, gone=False, ranges=knobs.retry_on):
             raise error
-        pick = walk.next(self._view.routes, call.model, self._draw, _known)
+        pick = self._drawn(call, walk)
         if pick is None:
             raise error
+        self._capacity.enter(call, pick.channel)
+        self._watch.retried(attempt, error)
         wait = error.retry_after
         if wait is not None and wait <= PATIENCE and walk.repeats:
             await deferLater(self._clock, wait)
+            call.waited += wait
         return pick
 
 

@@ -198,9 +198,12 @@ class Plan:
                 force=self._knobs.force_usage,
             )
         changed: Mapping[str, str | None] = self._own
-        if channel.param_override:
+        override: Mapping[str, Any] | None = channel.param_override
+        if call.sticky is not None:
+            override = overrides.merge(call.sticky.match.rule.template, override)
+        if override:
             context = _told(call, self._attempt, target, self._own)
-            applied = overrides.apply_params(body, channel.param_override, context)
+            applied = overrides.apply_params(body, override, context)
             call.audit, changed = list(applied.audit), applied.headers
         return _encoded(call, body), changed
 

@@ -31,6 +31,7 @@ from knight_tw.errors import (
     UserQuotaShort,
 )
 from knight_tw.ledger import Ledger
+from knight_tw.metrics import Meter
 from knight_tw.protocols.realtime import Ending, Pair
 from knight_tw.protocols.sockets import ClientSide, Refused, Sockets, UpstreamSide
 from knight_tw.providers.provider import Target
@@ -101,6 +102,7 @@ class Session:
     _sessions: Sessions
     _clock: IReactorTime
     _background: Background
+    _choosing: Choosing
     _watch: Watch = field(factory=Watch)
     _pair: Pair | None = None
     _settling: bool = False
@@ -117,6 +119,7 @@ class Session:
         """The client has not come about."""
         self._upstream.drop()
         self._turns.release()
+        self._choosing.over(self._call)
 
     def leave(self) -> None:
         """The process stops: the session ends with the answer that is under way."""
@@ -192,6 +195,7 @@ class Session:
             await turns.close(rest)
         finally:
             self._sessions.left(self)
+            self._choosing.over(call)
         self._log.info(
             "realtime session over: {turns} turns, closed by {by} with {code} "
             "(request {request_id})",
@@ -256,6 +260,7 @@ class RealtimeRelay:
     _clock: IReactorTime
     _background: Background
     _record_errors: bool
+    _meter: Meter
     sessions: Sessions = field(factory=Sessions)
 
     async def open(self, call: Call) -> Session:
@@ -273,7 +278,7 @@ class RealtimeRelay:
             call.model, call.stream = model_of(call.head.query), True
             check_model(call)
             walk = walk_for(call, knobs)
-            pick = self._choosing.first(call, walk)
+            pick = await self._choosing.first(call, walk)
             turns = self._turns(call, pick.group, knobs)
             await turns.open()
             paid = turns
@@ -286,18 +291,35 @@ class RealtimeRelay:
 
             upstream = await self._choosing.serve(call, walk, pick, once)
             return Session(
-                call, turns, upstream, self.sessions, self._clock, self._background
+                call,
+                turns,
+                upstream,
+                self.sessions,
+                self._clock,
+                self._background,
+                self._choosing,
             )
         except KnightError as error:
             self._record(call, error)
             raise
         finally:
-            if turns is not None and upstream is None:
-                turns.release()
+            if upstream is None:
+                self._choosing.over(call)
+                if turns is not None:
+                    turns.release()
 
     def _turns(self, call: Call, group: str, knobs: Knobs) -> Turns:
         price = price_of(self._view.prices, call, group, knobs)
-        return Turns(self._ledger, call, knobs, self._count, price, group, self._clock)
+        return Turns(
+            self._ledger,
+            call,
+            knobs,
+            self._count,
+            price,
+            group,
+            self._clock,
+            self._meter,
+        )
 
     async def _shaken(self, call: Call, attempt: Attempt, knobs: Knobs) -> UpstreamSide:
         """An upstream whose handshake is complete.

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from knight_tw import pricing
 from knight_tw.expression_terms import ExpressionFailed, Request
 from knight_tw.ledger import COUNTED, ESTIMATED, Hold, Ledger
+from knight_tw.metrics import Meter
 from knight_tw.price_book import PriceBook, Surcharge
 from knight_tw.records import Dialect, Mode, Price, Usage
 from knight_tw.relay import rows
@@ -68,6 +69,7 @@ class Tab:
     price: Price
     group: str
     _clock: IReactorTime
+    _meter: Meter
     closed: bool = False
     detached: bool = False
     synced: Deferred[None] | None = None
@@ -163,7 +165,9 @@ class Tab:
         now = self._clock.seconds()
         row = rows.consumption(call, told, usage, content, now, claude=claude)
         channel = attempt.channel.id if attempt else 0
-        self._ledger.settle(self._hold, amount, row, channel, evidence)
+        keep = self.knobs.log_calls
+        self._ledger.settle(self._hold, amount, row, channel, evidence, keep=keep)
+        self._meter.used(usage)
         self.synced = self._ledger.barrier()
 
     def _request(self) -> Request:

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from knight_tw import counting, pricing
 from knight_tw.errors import UserQuotaShort
 from knight_tw.ledger import COUNTED, PROVIDER, Hold, Ledger
+from knight_tw.metrics import Meter
 from knight_tw.records import Price, Usage
 from knight_tw.relay import rows
 from knight_tw.relay.call import Call
@@ -41,6 +42,7 @@ class Turns:
     price: Price
     group: str
     _clock: IReactorTime
+    _meter: Meter
     settled: int = 0
     _hold: Hold | None = None
     _holds: int = 0
@@ -140,6 +142,7 @@ class Turns:
         call = self._call
         hold, self._hold = self._hold, None
         self._charges += 1
+        self._meter.used(usage)
         told = pricing.explain(self.price, usage, realtime=True)
         row = rows.consumption(call, told, usage, content, self._clock.seconds())
         attempt = call.attempt
@@ -150,6 +153,7 @@ class Turns:
             attempt.channel.id if attempt else 0,
             evidence,
             self._charges,
+            keep=self._knobs.log_calls,
         )
 
     async def _kept(self) -> None:

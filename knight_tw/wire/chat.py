@@ -51,18 +51,21 @@ def validate(body: MutableMapping[str, Any]) -> None:
     Raises:
         InvalidRequest: `param` names the member at fault.
     """
-    if top.begins(body, "messages", b"[{"):  # nearly always
-        pass
-    elif not top.filled(body, "messages"):
-        if not (top.filled(body, "prefix") or top.filled(body, "suffix")):
-            raise InvalidRequest("messages is required", param="messages")
-    elif not top.is_list(body, "messages"):
-        raise InvalidRequest("messages must be a list", param="messages")
+    if not top.begins(body, "messages", b"[{"):  # it nearly always does
+        _require_messages(body)
     if not _CHECKED.isdisjoint(body):
         output_limit(body)
         choice_count(body)
         search_context_size(body)
         include_usage(body)
+
+
+def _require_messages(body: MutableMapping[str, Any]) -> None:
+    if not top.filled(body, "messages"):
+        if not (top.filled(body, "prefix") or top.filled(body, "suffix")):
+            raise InvalidRequest("messages is required", param="messages")
+    elif not top.is_list(body, "messages"):
+        raise InvalidRequest("messages must be a list", param="messages")
 
 
 def output_limit(body: MutableMapping[str, Any]) -> int | None:
@@ -148,6 +151,7 @@ class _Object(Struct, gc=False):
 
 class _Skipped(Struct, gc=False):
     message: _Object | None = None
+    finish_reason: str | None = None
 
 
 class _Usual(Struct, gc=False):
@@ -172,11 +176,13 @@ class Answer:
         body: The bytes for the client.
         usage: What the provider reported, None when nothing or only zeros.
         produced: What it consists of.
+        finish_reasons: Of each choice, empty text when missing.
     """
 
     body: bytes
     usage: Usage | None
     produced: Produced
+    finish_reasons: tuple[str, ...]
 
 
 def read_answer(
@@ -215,7 +221,8 @@ def read_answer(
         changes["model"] = model
     if identity and not whole.id:
         changes["id"] = identity
-    return Answer(_changed(body, changes, reshape), usage, produced)
+    reasons = tuple(reason_text(choice.finish_reason) for choice in choices)
+    return Answer(_changed(body, changes, reshape), usage, produced, reasons)
 
 
 def _read_usual(body: bytes, model: str | None, identity: str) -> Answer | None:
@@ -235,7 +242,10 @@ def _read_usual(body: bytes, model: str | None, identity: str) -> Answer | None:
         # Surrogates, which may be broken: decoding the texts would tell.
         return None
     usage = found.usage.usage()
-    return usage and Answer(body, usage, Produced(later=partial(_collect_from, body)))
+    if usage is None:
+        return None
+    reasons = tuple([choice.finish_reason or "" for choice in found.choices])
+    return Answer(body, usage, Produced(later=partial(_collect_from, body)), reasons)
 
 
 def _collect_from(body: bytes, produced: Produced) -> None:

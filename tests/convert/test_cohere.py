@@ -419,6 +419,10 @@ class Answers(SynchronousTestCase):
         message = v2.response_to_x(answer, context())["choices"][0]["message"]
         found = message["citations"][0]
         self.assertEqual((found["start_index"], found["end_index"]), (6, 8))
+        later = piece("citation-start", 0, citations=cited)
+        chunks, _ = streamed(*STREAM[:12], later)
+        own = chunks[-2]["choices"][0]["delta"]["citations"][0]
+        self.assertEqual((own["start_index"], own["end_index"]), (6, 8))
         for index in (9, -1, None):
             cited = {"content_index": index, "start": 1}
             answer["message"] = {**WHOLE["message"], "citations": [cited]}  # type: ignore[dict-item]

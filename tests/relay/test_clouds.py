@@ -1,9 +1,9 @@
-"""Calls through the whole relay to providers with a form or a credential of their own."""
+"""Calls through the whole relay to providers with a form or credential of their own."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from knight_tw.protocols.answer import Answer
 from tests.convert.converse import ANSWER
 from tests.convert.test_cohere import STREAM, WHOLE
-from tests.relay.gateway import Gateway, Provider, whole
+from tests.relay.gateway import Gateway, Provider, Response, Source, whole
 from tests.wire.test_eventstream import chunk, frame
 
 HI = [{"role": "user", "content": "hi"}]
@@ -52,18 +52,18 @@ EVENTS: tuple[dict[str, Any], ...] = (
 )
 
 
-def flowing(kind: str, *pieces: bytes) -> Callable[[Provider], Answer]:
-    """A stream of a content type that is all there already."""
+def flowing(kind: str) -> Callable[[Provider], Answer]:
+    """A stream of a content type, to be fed."""
 
     def make(provider: Provider) -> Answer:
-        return Answer(None, provider.clock, 200, [("content-type", kind)], [*pieces])
+        told = [("content-type", kind)]
+        return Answer(Source(), provider.clock, 200, told, [])
 
     return make
 
 
-def amazon(*pieces: bytes) -> Callable[[Provider], Answer]:
-    """A stream as Bedrock frames it."""
-    return flowing("application/vnd.amazon.eventstream", *pieces)
+AMAZON = flowing("application/vnd.amazon.eventstream")
+"""A stream as Bedrock frames it."""
 
 
 def texts(body: bytes) -> str:
@@ -94,6 +94,17 @@ class Clouds(SynchronousTestCase):
         self.assertEqual(answer.status, 200, answer.raw)
         return answer
 
+    def stream(
+        self, gateway: Gateway, pieces: Iterable[bytes], path: str = "", **body: Any
+    ) -> Response:
+        """A streamed call whose provider sends these pieces."""
+        path = path or "/v1/chat/completions"
+        answer = gateway.request(path, {"messages": HI, "stream": True, **body})
+        for piece in pieces:
+            gateway.provider.answers[-1].arrived(piece)
+        gateway.provider.answers[-1].finished(None)
+        return answer
+
     def tokens(self, gateway: Gateway) -> tuple[int, int, str]:
         """What the one call was charged by."""
         (row,) = gateway.logs()
@@ -115,10 +126,10 @@ class Clouds(SynchronousTestCase):
 
     def test_bedrock_claude_stream(self) -> None:
         """A Claude client gets the events that come in Amazon's frames."""
-        script = amazon(*(chunk(event) for event in EVENTS))
-        gateway = self.gateway(script, CLAUDE, type=33, key=PAIR)
-        answer = self.ask(
-            gateway, CLAUDE, "/v1/messages", messages=HI, max_tokens=9, stream=True
+        gateway = self.gateway(AMAZON, CLAUDE, type=33, key=PAIR)
+        frames = [chunk(event) for event in EVENTS]
+        answer = self.stream(
+            gateway, frames, "/v1/messages", model=CLAUDE, max_tokens=9
         )
         names = [line for line in answer.body.splitlines() if line[:7] == b"event: "]
         self.assertEqual(names[0], b"event: message_start")
@@ -143,7 +154,7 @@ class Clouds(SynchronousTestCase):
     def test_bedrock_nova_stream(self) -> None:
         """The same in a stream, by an API key, for a Claude client."""
         usage = {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
-        script = amazon(
+        frames = (
             frame(b'{"role":"assistant"}', event_type="messageStart"),
             frame(
                 b'{"contentBlockIndex":0,"delta":{"text":"hello"}}',
@@ -154,10 +165,8 @@ class Clouds(SynchronousTestCase):
         )
         settings = json.dumps({"aws_key_type": "api_key"})
         key = "apikey|eu-west-1"
-        gateway = self.gateway(script, NOVA, type=33, key=key, settings=settings)
-        answer = self.ask(
-            gateway, NOVA, "/v1/messages", messages=HI, max_tokens=9, stream=True
-        )
+        gateway = self.gateway(AMAZON, NOVA, type=33, key=key, settings=settings)
+        answer = self.stream(gateway, frames, "/v1/messages", model=NOVA, max_tokens=9)
         self.assertIn(b'"text":"hello"', answer.body)
         self.assertIn(b"event: message_stop", answer.body)
         (sent,) = gateway.provider.sent
@@ -167,19 +176,16 @@ class Clouds(SynchronousTestCase):
 
     def test_bedrock_refuses_in_the_stream(self) -> None:
         """An exception before any content is a failed attempt with its status."""
-        script = amazon(
-            frame(
-                b'{"message":"slow down"}',
-                message_type="exception",
-                exception_type="throttlingException",
-            )
+        refusal = frame(
+            b'{"message":"slow down"}',
+            message_type="exception",
+            exception_type="throttlingException",
         )
-        gateway = self.gateway(script, NOVA, type=33, key=PAIR)
+        gateway = self.gateway(AMAZON, NOVA, type=33, key=PAIR)
         gateway.option("RetryTimes", "0")
-        body = {"model": NOVA, "messages": HI, "stream": True}
-        answer = gateway.request("/v1/chat/completions", body)
+        answer = self.stream(gateway, [refusal], model=NOVA)
         self.assertEqual(answer.status, 429)
-        self.assertEqual(answer.error["message"], "slow down")
+        self.assertIn("slow down", answer.error["message"])
 
     def test_vertex(self) -> None:
         """A service account gets a token once; calls are authorized by it."""
@@ -225,8 +231,8 @@ class Clouds(SynchronousTestCase):
         self.assertEqual(sent.json, {"model": "command-a", "messages": HI})
         self.assertEqual(self.tokens(gateway), (5, 3, "provider"))
         pieces = [b"data: " + json.dumps(e).encode() + b"\n\n" for e in STREAM]
-        gateway.provider.script = [flowing("text/event-stream", *pieces)]
-        answer = self.ask(gateway, "command-a", messages=HI, stream=True)
+        gateway.provider.script = [flowing("text/event-stream")]
+        answer = self.stream(gateway, pieces, model="command-a")
         self.assertEqual(texts(answer.body), "Hello you")
 
     def test_cohere_version_1(self) -> None:
@@ -236,40 +242,14 @@ class Clouds(SynchronousTestCase):
             {"event_type": "text-generation", "text": "hello"},
             {"event_type": "stream-end", "finish_reason": "COMPLETE"},
         )
-        script = flowing(
-            "application/stream+json",
-            *(json.dumps(line).encode() + b"\n" for line in lines),
-        )
         settings = json.dumps({"cohere_api": "v1"})
+        script = flowing("application/stream+json")
         gateway = self.gateway(script, "command", type=34, settings=settings)
-        answer = self.ask(gateway, "command", messages=HI, stream=True)
+        pieces = [json.dumps(line).encode() + b"\n" for line in lines]
+        answer = self.stream(gateway, pieces, model="command")
         self.assertEqual(texts(answer.body), "hello")
         (sent,) = gateway.provider.sent
         self.assertEqual((sent.url[-8:], sent.json["message"]), ("/v1/chat", "hi"))
-
-    def test_reranking(self) -> None:
-        """Documents come back as asked for; what has no tokens is counted."""
-        row = {"index": 1, "relevance_score": 0.5}
-        meta = {"billed_units": {"search_units": 1}}
-        gateway = self.gateway(
-            whole({"id": "i", "results": [row], "meta": meta}), "rerank-v3", type=34
-        )
-        answer = self.ask(
-            gateway,
-            "rerank-v3",
-            "/v1/rerank",
-            query="q",
-            documents=["a", "b"],
-            return_documents=True,
-        )
-        expected = {**row, "document": {"text": "b"}}
-        self.assertEqual(answer.json["results"], [expected])
-        (sent,) = gateway.provider.sent
-        self.assertEqual(sent.url, "https://api.cohere.ai/v2/rerank")
-        self.assertNotIn("top_n", sent.json)
-        prompt, completion, evidence = self.tokens(gateway)
-        self.assertEqual((completion, evidence), (0, "counted"))
-        self.assertGreater(prompt, 0)
 
     def test_gemini_embeddings(self) -> None:
         """OpenAI's embeddings by a batch of Gemini's, passing through or not."""

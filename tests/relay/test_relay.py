@@ -495,6 +495,15 @@ class Cases:
 
     # streams ------------------------------------------------------------------
 
+    def test_calls_without_log_rows(self) -> None:
+        """Where administrators want no rows, calls are charged all the same."""
+        gateway = self.gateway()
+        gateway.channel(chat())
+        gateway.option("LogConsumeEnabled", "false")
+        self.assertEqual(gateway.chat().status, 200)
+        self.assertEqual(gateway.logs(), [])
+        self.assertEqual(gateway.quota(), PLENTY - PRICE)
+
     def test_searches_of_another_dialect_are_charged(self) -> None:
         """What the provider searched costs the same whatever the client speaks."""
         gateway = self.gateway()

@@ -139,12 +139,13 @@ class Answers(SynchronousTestCase):
     """`read_answer`."""
 
     def test_ordinary(self) -> None:
-        """The bytes stay; usage and text are read."""
+        """The bytes stay; usage, text and finish reason are read."""
         body = answer_of()
         answer = read_answer(body)
         self.assertEqual(answer.body, body)
         self.assertEqual(answer.usage, Usage(prompt=3, completion=2, total=5))
         self.assertEqual(answer.produced.text, "hm hello")
+        self.assertEqual(answer.finish_reasons, ("stop",))
 
     def test_model_and_id(self) -> None:
         """The client's model name is written, an id only where there is none."""
@@ -166,6 +167,7 @@ class Answers(SynchronousTestCase):
         }
         answer = read_answer(answer_of(choices=[{"message": message}]))
         self.assertEqual(answer.produced.text, "nof{}g1")
+        self.assertEqual(answer.finish_reasons, ("",))
 
     def test_completions(self) -> None:
         """Legacy completions answer with text."""
@@ -203,7 +205,7 @@ class Answers(SynchronousTestCase):
         """Nothing at all may be tried elsewhere."""
         for body in (b"", b" ", b"{}", answer_of(choices=[], usage=None)):
             self.assertRaises(EmptyAnswer, read_answer, body)
-        self.assertEqual(read_answer(answer_of(choices=[])).produced.characters, 0)
+        self.assertEqual(read_answer(answer_of(choices=[])).finish_reasons, ())
 
     def test_unreadable(self) -> None:
         """What is no answer is a bad body."""
@@ -217,6 +219,7 @@ class Answers(SynchronousTestCase):
             unwrap=lambda answer: answer["data"], finish_reasons={"stop": "length"}
         )
         answer = read_answer(wrapped, reading=reading)
+        self.assertEqual(answer.finish_reasons, ("length",))
         self.assertIn(b'"length"', answer.body)
         reading = Reading(finish_reasons={"other": "stop"})
         body = answer_of()

@@ -45,12 +45,15 @@ MESSAGES = ODD | st.fixed_dictionaries(
     {"content": ODD | st.text()},
     optional={"reasoning": st.text(), "tool_calls": ODD, "refusal": ODD},
 )
+CHOICES = st.fixed_dictionaries(
+    {"message": MESSAGES}, optional={"finish_reason": ODD | st.just("stop")}
+)
 ANSWERS = st.fixed_dictionaries(
     {},
     optional={
         "id": st.sampled_from(("chatcmpl-1", "", None, 7)),
         "model": st.sampled_from(("m", "other", None)),
-        "choices": ODD | st.lists(st.fixed_dictionaries({"message": MESSAGES})),
+        "choices": ODD | st.lists(CHOICES),
         "usage": USAGES,
         "error": st.sampled_from((None, "", "bad", {"message": "no"})),
         "timings": st.sampled_from((None, {"cache_n": 5})),
@@ -75,7 +78,8 @@ def outcome(body: bytes, reading: Reading) -> tuple[Any, ...]:
     except KnightError as error:
         return type(error), error.status, error.code, error.message, error.detail
     produced = answer.produced
-    return answer.body, answer.usage, produced.characters, produced.text
+    read = (answer.body, answer.usage, answer.finish_reasons)
+    return *read, produced.characters, produced.text
 
 
 class Answers(SynchronousTestCase):
