@@ -16,6 +16,7 @@ from knight_tw.cache import Cache, SharedTurns
 from knight_tw.channels.health import ChannelHealth
 from knight_tw.credentials import TokenExchange, sign_rsa
 from knight_tw.ledger import Ledger
+from knight_tw.metrics import Meter
 from knight_tw.protocols.sockets import Sockets
 from knight_tw.providers.provider import TokenRequest
 from knight_tw.relay import Relay
@@ -57,6 +58,7 @@ class Relaying:
         probe: Tests a channel.
         sockets: Websocket resources by path.
         sessions: The realtime sessions that are open.
+        meter: What has been done so far.
     """
 
     surface: RelaySurface
@@ -66,6 +68,8 @@ class Relaying:
     probe: RelayProbe
     sockets: Mapping[str, IResource]
     sessions: Sessions
+    relay: Relay
+    meter: Meter
 
     @classmethod
     def build(
@@ -84,7 +88,8 @@ class Relaying:
     ) -> Relaying:
         """The relay of one process."""
         health = ChannelHealth(db, snapshots, reactor, snapshots.changed)
-        watch = ChannelWatch(health, background)
+        meter = Meter()
+        watch = ChannelWatch(health, background, meter)
         limit = settings.max_request_body_mb * MEGABYTE
 
         def policy(call: Call) -> str:
@@ -106,6 +111,7 @@ class Relaying:
             settings.stream_scanner_max_buffer_mb * MEGABYTE,
             settings.max_file_download_mb * MEGABYTE,
             policy,
+            meter,
         )
         draw = Draw(random.Random(), SharedTurns(cache))  # noqa: S311 - no secret
         choosing = Choosing(
@@ -130,13 +136,14 @@ class Relaying:
             settings.interrupt_drain_max,
             settings.interrupt_drain_seconds,
             policy,
+            meter,
         )
         ids = RequestIds()
         limits = RateLimits(
             lambda: snapshots.knobs.rate_limit, cache, reactor, background
         )
         surface = RelaySurface(
-            relay, callers, limits, ModelLists(snapshots), reactor, ids
+            relay, callers, limits, ModelLists(snapshots), reactor, meter, ids
         )
         sockets = Sockets(reactor)
         realtime = RealtimeRelay(
@@ -149,6 +156,7 @@ class Relaying:
             reactor,
             background,
             settings.error_log_enabled,
+            meter,
         )
         probe = RelayProbe(
             wire, lambda: snapshots.knobs, lambda: snapshots.prices, reactor
@@ -162,10 +170,21 @@ class Relaying:
                 ids,
                 reactor,
                 Proxies.of(settings.trusted_proxies).client,
+                meter,
             ),
             "/v1/responses": DeclinedResource(ids, reactor),
         }
-        return cls(surface, ids, health, watch, probe, resources, realtime.sessions)
+        return cls(
+            surface,
+            ids,
+            health,
+            watch,
+            probe,
+            resources,
+            realtime.sessions,
+            relay,
+            meter,
+        )
 
 
 def _tokens(

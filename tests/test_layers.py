@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # 1: formats and decisions
     (
         *("wire", "convert", "providers", "price_book", "pricing", "routing*"),
-        *("counting", "overrides", "rates", "words", "latency"),
+        *("counting", "overrides", "rates", "words", "latency", "metrics"),
     ),
     # 2: databases, Redis, sockets, the event loop
     ("background", "storage", "cache", "protocols", "upstream", "addresses"),
@@ -44,7 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # 5: the process
     (
         *("service", "relaying", "management", "secrets", "startup", "logging"),
-        *("tap", "cli"),
+        *("readings", "tap", "cli"),
     ),
 )
 """Top-level modules and packages by layer; `*` is any rest; new ones are added here."""

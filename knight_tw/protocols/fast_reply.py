@@ -85,7 +85,7 @@ class FastReply:
         if self.gone or self.done:
             return
         self._open()
-        self.done = True
+        self._finish()
         framing = "" if status in _BODILESS else f"Content-Length: {len(body)}\r\n"
         head = self._head(status, headers, framing, self._lane.stays(delimited=True))
         if self._mute or status in _BODILESS:
@@ -126,7 +126,7 @@ class FastReply:
             return
         if not self.begun:
             raise RuntimeError("the answer has not begun")
-        self.done = True
+        self._finish()
         if self._chunked:
             self._lane.send(b"0\r\n\r\n")
         self._lane.feed_from(None)
@@ -140,7 +140,7 @@ class FastReply:
         """
         if self.gone or self.done:
             return
-        self.done = True
+        self._finish()
         self._lane.feed_from(None)
         self._lane.cut(orderly=self._chunked)
 
@@ -169,6 +169,12 @@ class FastReply:
                 tell()
             except Exception:  # noqa: BLE001 - the others must hear of it
                 log.failure("telling that the client left failed")
+
+    def _finish(self) -> None:
+        self.done = True
+        # Who is to be told usually holds this reply: such a ring would be garbage that
+        # only a collection finds.
+        self._told = ()
 
     def _open(self) -> None:
         if self.begun:

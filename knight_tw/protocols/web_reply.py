@@ -53,7 +53,7 @@ class WebReply:
         if self.gone or self.done:
             return
         self._open(status, headers)
-        self.done = True
+        self._finish()
         request = self._request
         if status not in _BODILESS:
             request.responseHeaders.setRawHeaders("Content-Length", [str(len(body))])
@@ -81,7 +81,7 @@ class WebReply:
             return
         if not self.begun:
             raise RuntimeError("the answer has not begun")
-        self.done = True
+        self._finish()
         self._detach()
         self._request.finish()  # type: ignore[no-untyped-call]  # bare there
 
@@ -93,7 +93,7 @@ class WebReply:
         """
         if self.gone or self.done:
             return
-        self.done = True
+        self._finish()
         self._detach()
         channel: Any = self._request.channel
         if self.begun and self._request.chunked:
@@ -117,6 +117,11 @@ class WebReply:
         self._detach()
         self._producing = True
         self._request.registerProducer(producer, True)  # type: ignore[no-untyped-call]
+
+    def _finish(self) -> None:
+        self.done = True
+        # Who is to be told usually holds this reply, too.
+        self._told = []
 
     def _open(self, status: int, headers: Headers) -> None:
         if self.begun:

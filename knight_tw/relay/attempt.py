@@ -63,6 +63,10 @@ class Tokens(Protocol):
         """
         ...
 
+    def forget(self, exchange: Exchange, token: str) -> None:
+        """The provider refused a call with this token."""
+        ...
+
 
 @define(eq=False)
 class Timeouts:
@@ -212,6 +216,8 @@ class Wire:
         call.first_byte = call.first_byte or now
         attempt.upstream_id = _upstream_id(answer)
         if not 200 <= answer.status < 300:
+            if answer.status == 401 and prepared.exchange is not None:
+                self._tokens.forget(prepared.exchange, prepared.token)
             failure = answer.read(ERROR_BODY, self._timeouts.idle)
             body = await self._waited(call, failure)
             raise refused(answer, body, attempt, now)

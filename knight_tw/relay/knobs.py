@@ -94,6 +94,7 @@ class Knobs:
             ),
             provider_options={
                 "azure_default_api_version": settings.azure_default_api_version,
+                "cohere_safety_setting": settings.cohere_safety_setting,
                 "ali_anthropic_messages_models": ",".join(
                     settings.ali_anthropic_messages_models
                 ),

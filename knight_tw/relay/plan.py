@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from knight_tw import overrides, providers, routing
 from knight_tw.convert import claude, gemini
@@ -66,6 +66,8 @@ class Prepared:
     Attributes:
         guarded: The address passes the outbound guard first.
         forward_limits: The provider's `x-ratelimit-*` headers go to the client.
+        exchange: What the token in the headers was got by, None without one.
+        token: That token.
     """
 
     url: str
@@ -75,6 +77,8 @@ class Prepared:
     proxy: str
     guarded: bool
     forward_limits: bool
+    exchange: Exchange | None
+    token: str = field(repr=False)
 
 
 @frozen(eq=False)
@@ -103,10 +107,10 @@ class Plan:
     target: Target
     _own: Mapping[str, str]
     _middle: _Middle | None = None
+    exchange: Exchange | None = field(init=False)
 
-    @property
-    def exchange(self) -> Exchange | None:
-        """See the class."""
+    @exchange.default
+    def _needed(self) -> Exchange | None:
         exchange = self._provider.exchange
         return exchange and exchange(self.target.channel, self.target.key)
 
@@ -141,6 +145,9 @@ class Plan:
             body = self._call.body
         else:
             body, changed = self._same(media)
+        for name in target.dropped:
+            if name not in self._call.dropped:
+                self._call.dropped.append(name)
         self._attempt.model = target.model
         self._attempt.dialect = target.dialect
         url = self._provider.url(target)
@@ -155,6 +162,8 @@ class Plan:
             proxy=str(setting.get("proxy") or ""),
             guarded=bool(channel.settings.get("guarded_address")),
             forward_limits=bool(channel.settings.get("forward_ratelimit_headers")),
+            exchange=self.exchange,
+            token=target.token,
         )
 
     # bodies ------------------------------------------------------------------

@@ -28,6 +28,7 @@ from knight_tw.errors import (
     MethodNotAllowed,
     ShuttingDown,
 )
+from knight_tw.metrics import Meter
 from knight_tw.protocols.sockets import ClientSide, Sockets, take_over
 from knight_tw.protocols.web_reply import ClientAddress, WebReply, head_of
 from knight_tw.records import Dialect, Head, Mode
@@ -64,6 +65,7 @@ class RealtimeResource:
     _ids: requestid.RequestIds
     _clock: IReactorTime
     _client_address: ClientAddress
+    _meter: Meter
     _log: Logger = field(factory=Logger)
     isLeaf = True
 
@@ -149,6 +151,7 @@ class RealtimeResource:
         finally:
             if not begun:
                 session.abandon()
+        self._meter.answered(Dialect.REALTIME, Mode.REALTIME, True, 101)
 
     def _refuse(
         self, reply: WebReply, head: Head, error: KnightError, request_id: str
@@ -161,6 +164,7 @@ class RealtimeResource:
             why=error.detail or error.message,
             request_id=request_id,
         )
+        self._meter.answered(Dialect.REALTIME, Mode.REALTIME, True, error.status)
         _answer(reply, error, request_id)
 
 

@@ -24,6 +24,7 @@ from knight_tw.errors import (
     NotImplementedHere,
     ShuttingDown,
 )
+from knight_tw.metrics import CLIENT_LEFT, Meter
 from knight_tw.protocols.reply import Exchange, Headers, Reply
 from knight_tw.records import Caller, Dialect, Head
 from knight_tw.relay import Relay
@@ -55,6 +56,7 @@ class RelaySurface:
     _limits: RateLimits
     _lists: Lists
     _clock: IReactorTime
+    _meter: Meter
     _ids: requestid.RequestIds = field(factory=requestid.RequestIds)
     draining: bool = False
     _log: Logger = field(factory=Logger)
@@ -87,7 +89,10 @@ class _Incoming:
     _route: Route | None = None
     _caller: Caller | None = None
     _body: bytes | None = None
+    _arrived: float = 0.0
+    _call: Call | None = None
     _over: bool = False
+    _counted: bool = False
 
     def begin(self) -> None:
         """Everything that can be said from the head alone."""
@@ -105,6 +110,7 @@ class _Incoming:
     def body(self, whole: bytes) -> None:
         """The request body is complete."""
         self._body = whole
+        self._arrived = self._surface._clock.seconds()
         self._proceed()
 
     def refuse(self, error: KnightError) -> None:
@@ -177,6 +183,7 @@ class _Incoming:
             model=route.argument,
             action=route.action,
         )
+        self._call = call
         mark = requestid.current.set(self.request_id)
         try:
             running = Deferred.fromCoroutine(
@@ -186,10 +193,12 @@ class _Incoming:
             requestid.current.reset(mark)
         if not running.called:
             self._reply.on_gone(lambda: self._surface._relay.left(call, running))
-        running.addCallbacks(
-            lambda status: self._surface._limits.succeeded(caller, status),
-            self._failed,
-        )
+
+        def succeeded(status: int) -> None:
+            self._count(status)
+            self._surface._limits.succeeded(caller, status)
+
+        running.addCallbacks(succeeded, self._failed)
 
     def _own_answer(self, route: Route, caller: Caller) -> None:
         try:
@@ -200,6 +209,25 @@ class _Incoming:
             self._fail(error)
         else:
             self._answer(200, [_JSON], answer)
+            self._count(200)
+
+    def _count(self, status: int) -> None:
+        """The request is over: once in the metrics. A stream that had begun before it
+        failed counts under the status of its error."""
+        if self._counted:
+            return
+        self._counted = True
+        call, meter, dialect = self._call, self._surface._meter, self._dialect()
+        if call is None:
+            meter.answered(
+                dialect, self._route.mode if self._route else None, False, status
+            )
+            return
+        meter.answered(dialect, call.mode, call.stream, status)
+        now = self._surface._clock.seconds()
+        heard = call.first_byte - self._began if call.first_byte else None
+        ours = now - self._arrived - call.waited
+        meter.took(dialect, call.stream, now - self._began, heard, ours)
 
     # answers -----------------------------------------------------------------
 
@@ -210,6 +238,7 @@ class _Incoming:
         elif isinstance(error, CancelledError):
             self._over = True
             self._reply.abort()
+            self._count(CLIENT_LEFT)
         else:
             self._surface._log.failure(
                 "request {request_id} failed", failure, request_id=self.request_id
@@ -219,6 +248,7 @@ class _Incoming:
     def _fail(self, error: KnightError) -> None:
         """Render a failure: as a whole answer, or inside a stream that has begun."""
         self._over = True
+        self._count(error.status)
         dialect = self._dialect()
         self._surface._log.info(
             "{method} {path} refused: {status} {code} {why} (request {request_id})",

@@ -187,8 +187,8 @@ class Clouds(SynchronousTestCase):
         self.assertEqual(answer.status, 429)
         self.assertIn("slow down", answer.error["message"])
 
-    def test_vertex(self) -> None:
-        """A service account gets a token once; calls are authorized by it."""
+    def vertex(self) -> Gateway:
+        """A gateway with a channel whose key is a service account."""
         pem = rsa.generate_private_key(65537, 2048).private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -196,13 +196,25 @@ class Clouds(SynchronousTestCase):
         )
         account = {"project_id": "p1", "client_email": "a@p1"}
         key = json.dumps({**account, "private_key": pem.decode()})
-        gateway = self.gateway(
-            whole({"access_token": "tok", "expires_in": 3599}),
-            CLAUDE,
-            type=41,
-            key=key,
-            other="us-east5",
-        )
+        token = whole({"access_token": "tok", "expires_in": 3599})
+        return self.gateway(token, CLAUDE, type=41, key=key, other="us-east5")
+
+    def test_refused_token(self) -> None:
+        """A token that the provider refuses is not used again."""
+        gateway = self.vertex()
+        gateway.option("RetryTimes", "0")
+        token = gateway.provider.script[0]
+        refused = whole({"error": {"code": 401, "message": "expired"}}, 401)
+        gateway.provider.script = [token, refused, token, whole(MESSAGE)]
+        body = {"model": CLAUDE, "messages": HI, "max_tokens": 50}
+        self.assertEqual(gateway.request(body=body).status, 401)
+        self.assertEqual(gateway.request(body=body).status, 200)
+        urls = [sent.url for sent in gateway.provider.sent]
+        self.assertEqual(urls[0], urls[2])
+
+    def test_vertex(self) -> None:
+        """A service account gets a token once; calls are authorized by it."""
+        gateway = self.vertex()
         gateway.provider.script.append(whole(MESSAGE))
         for _ in range(2):
             self.ask(gateway, CLAUDE, messages=HI, max_tokens=50)

@@ -9,6 +9,7 @@ from typing import Any
 
 from anthropic import types
 from anthropic.types.message_create_params import MessageCreateParamsStreaming
+from anthropic.types.user_message_param import UserMessageParam
 
 from tests.system.providers.heard import (
     Heard,
@@ -26,7 +27,7 @@ BODY = typed(
     *("temperature", "top_p", "top_k"),
     optional=frozenset({"stream"}),
 )
-MESSAGE = typed(types.MessageParam)
+MESSAGE = typed(UserMessageParam)
 BLOCKS = {
     "text": typed(types.TextBlockParam),
     "image": typed(types.ImageBlockParam),
