@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -133,7 +134,7 @@ def run(
     for workload in WORKLOADS:
         if only and workload.name not in only:
             continue
-        taking_part = [one for one in everyone if one.port(workload.tls)]
+        taking_part = [one for one in everyone if one.takes(workload)]
         if workload.direct:
             taking_part.append(subjects.direct(upstreams))
         run_workload(found, workload, taking_part, folder)
@@ -217,6 +218,11 @@ def certificate(folder: Path) -> tuple[Path, Path]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=2))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     paths = folder / "certificate.pem", folder / "key.pem"

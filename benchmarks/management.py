@@ -64,14 +64,14 @@ class Management:
         who = self.call("POST", "/api/user/login", ROOT)
         self._headers["New-Api-User"] = str(who["id"])
 
-    def add_channels(self, model: str, base_url: str) -> None:
+    def add_channels(self, model: str, base_url: str, channel_type: int) -> None:
         """Twenty channels for one model, in three tiers of priority."""
         number = 0
         for priority, count in TIERS:
             for _ in range(count):
                 number += 1
                 channel = {
-                    "type": 1,
+                    "type": channel_type,
                     "name": f"{model} {number}",
                     "key": f"sk-bench-{number}",
                     "models": model,

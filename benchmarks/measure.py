@@ -79,6 +79,7 @@ def order_for(workload: Workload, subject: Subject, seconds: float) -> dict[str,
     """The order that `load` and `wrk` take."""
     return {
         "port": subject.port(workload.tls),
+        "path": workload.path,
         "key": subject.key,
         "connections": workload.connections,
         "seconds": max(1, round(seconds)),

@@ -114,7 +114,7 @@ def _budgeted(
 ) -> str:
     figure = lane.middle(workload.figure) or 0.0
     share = _share(figure, yard.middle(workload.figure) if yard else None)
-    if share is None:
+    if share is None or not budget.share_must:
         what = f"{figure:,.0f} {workload.unit}"
         return _judged(what, figure, budget.must, budget.aim)
     return _judged(f"{share:.2f} of nginx", share, budget.share_must, budget.share_aim)

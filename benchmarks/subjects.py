@@ -20,7 +20,14 @@ from pathlib import Path
 from attrs import define, field
 
 from benchmarks.management import Management, Refused
-from benchmarks.workloads import PLAIN_MODEL, TLS_MODEL
+from benchmarks.workloads import (
+    CHAT_MODEL,
+    CHAT_ONLY,
+    OPENAI,
+    PLAIN_MODEL,
+    TLS_MODEL,
+    Workload,
+)
 
 SUBJECT_CORE, LOAD_CORE = 0, 1
 PATIENCE = 60
@@ -121,6 +128,7 @@ class Subject:
     Attributes:
         ports: Where it is called: for the plain and for the TLS upstream.
         key: The credential to call it with.
+        dialects: What it understands; empty = it does not look.
     """
 
     name: str
@@ -129,6 +137,12 @@ class Subject:
     key: str = "none"
     cold_start: float = 0.0
     idle_mb: float = 0.0
+    dialects: tuple[str, ...] = ()
+
+    def takes(self, workload: Workload) -> bool:
+        """True when it can be called that way."""
+        spoken = not self.dialects or workload.dialect in self.dialects
+        return spoken and self.port(workload.tls) > 0
 
     def port(self, tls: bool) -> int:
         """Where calls of a workload go."""
@@ -142,6 +156,7 @@ class Upstreams:
     child: Child
     plain: int
     tls: int
+    certificate: Path
 
 
 def provider(folder: Path, certificate: tuple[Path, Path]) -> Upstreams:
@@ -154,7 +169,7 @@ def provider(folder: Path, certificate: tuple[Path, Path]) -> Upstreams:
     child = Child(command, folder / "provider.log", LOAD_CORE)
     child.start()
     wait_for_port(child, plain)
-    return Upstreams(child, plain, tls)
+    return Upstreams(child, plain, tls, certificate[0])
 
 
 def nginx(folder: Path, upstreams: Upstreams) -> Subject:
@@ -194,7 +209,7 @@ def naive(folder: Path, upstreams: Upstreams) -> Subject:
     child = Child(command, folder / "naive.log")
     child.start()
     wait_for_port(child, port)
-    return Subject("naive", child, (port, 0))
+    return Subject("naive", child, (port, 0), dialects=("chat",))
 
 
 def direct(upstreams: Upstreams) -> Subject:
@@ -215,7 +230,7 @@ def gateway(folder: Path, upstreams: Upstreams, fast_lane: bool) -> Subject:
     child = Child(
         [str(Path(sys.executable).parent / "knight"), "run"],
         folder / f"{home.name}.log",
-        environment=gateway_environment(port, home, fast_lane),
+        environment=gateway_environment(port, home, fast_lane, upstreams.certificate),
         cwd=home,
     )
     began = time.monotonic()
@@ -230,8 +245,11 @@ def gateway(folder: Path, upstreams: Upstreams, fast_lane: bool) -> Subject:
     return subject
 
 
-def gateway_environment(port: int, home: Path, fast_lane: bool) -> dict[str, str]:
-    """Defaults but for the port, the guard and the limits that a load would meet."""
+def gateway_environment(
+    port: int, home: Path, fast_lane: bool, certificate: Path
+) -> dict[str, str]:
+    """Defaults but for the port, the guard and the limits that a load would meet; the
+    provider's certificate is verified, as it would be in earnest."""
     return {
         "LISTEN": f"tcp:{port}:interface=127.0.0.1:backlog=2048",
         "DATA_DIR": str(home / "data"),
@@ -240,7 +258,7 @@ def gateway_environment(port: int, home: Path, fast_lane: bool) -> dict[str, str
         "REDIS_CONN_STRING": "",
         "FAST_LANE": "true" if fast_lane else "false",
         "ADDRESS_GUARD_ALLOW": "127.0.0.0/8",
-        "TLS_INSECURE_SKIP_VERIFY": "true",
+        "SSL_CERT_FILE": str(certificate),
         "GLOBAL_API_RATE_LIMIT_ENABLE": "false",
         "GLOBAL_WEB_RATE_LIMIT_ENABLE": "false",
         "CRITICAL_RATE_LIMIT_ENABLE": "false",
@@ -250,8 +268,10 @@ def gateway_environment(port: int, home: Path, fast_lane: bool) -> dict[str, str
 def set_up(management: Management, upstreams: Upstreams) -> str:
     """Root, channels for both upstreams, a token; returns its key."""
     management.first_login()
-    management.add_channels(PLAIN_MODEL, f"http://127.0.0.1:{upstreams.plain}")
-    management.add_channels(TLS_MODEL, f"https://127.0.0.1:{upstreams.tls}")
+    plain = f"http://127.0.0.1:{upstreams.plain}"
+    management.add_channels(PLAIN_MODEL, plain, OPENAI)
+    management.add_channels(CHAT_MODEL, plain, CHAT_ONLY)
+    management.add_channels(TLS_MODEL, f"https://127.0.0.1:{upstreams.tls}", OPENAI)
     return management.add_token()
 
 

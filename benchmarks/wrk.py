@@ -46,7 +46,7 @@ def command(order: dict[str, Any], folder: Path) -> list[str]:
     return [
         *("wrk", "-t1", f"-c{order['connections']}", f"-d{order['seconds']:.0f}s"),
         *("--timeout", "10s", "-s", str(script)),
-        f"http://127.0.0.1:{order['port']}/v1/chat/completions",
+        f"http://127.0.0.1:{order['port']}{order['path']}",
     ]
 
 

@@ -233,6 +233,13 @@ class UpstreamTimeout(KnightError):
     status, code = 504, "upstream_timeout"
 
 
+class FirstTokenTimeout(UpstreamTimeout):
+    """Nothing of the answer came within the time that the channel sets; always retried,
+    whatever the status rules say of 504."""
+
+    code = "first_token_timeout"
+
+
 class UpstreamRefused(KnightError):
     """The provider answered with an error; the status rules decide about a retry."""
 

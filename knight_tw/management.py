@@ -74,6 +74,7 @@ from knight_tw.web.api.users import UsersApi
 from knight_tw.web.api.verification import VerificationApi
 from knight_tw.web.auth import Guard
 from knight_tw.web.front import Front
+from knight_tw.web.metrics import PATH, MetricsResource
 from knight_tw.web.relay_resource import RelayResource
 from knight_tw.web.root import Root, api_routes
 from knight_tw.web.site import BodyLimits, GatewaySite
@@ -119,6 +120,7 @@ class Management:
         background: Background,
         in_thread: InThread,
         relaying: Relaying,
+        metrics: Callable[[], bytes],
     ) -> Management:
         """The management side of one process."""
         parts = _Parts(
@@ -138,6 +140,7 @@ class Management:
             background,
             in_thread,
             relaying,
+            metrics,
         )
         return parts.assembled()
 
@@ -162,6 +165,7 @@ class _Parts:
     background: Background
     in_thread: InThread
     relaying: Relaying
+    metrics: Callable[[], bytes]
 
     def options(self) -> Options:
         """Today's options."""
@@ -270,6 +274,7 @@ class _Parts:
             version=self.version,
             ready=self.ready,
             sockets=self.relaying.sockets,
+            others={PATH: MetricsResource(self.metrics, settings.metrics_token)},
         )
         return GatewaySite(
             root,

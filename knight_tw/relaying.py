@@ -30,6 +30,7 @@ from knight_tw.relay.inflating import Inflater, InThread
 from knight_tw.relay.limits import RateLimits
 from knight_tw.relay.probe import RelayProbe
 from knight_tw.relay.realtime import RealtimeRelay, Sessions
+from knight_tw.relay.reasoning import ReasoningMemory, Seal
 from knight_tw.relay.watch import ChannelWatch
 from knight_tw.requestid import RequestIds
 from knight_tw.routing import Draw
@@ -77,6 +78,7 @@ class Relaying:
         settings: Settings,
         reactor: Any,
         *,
+        secret: str,
         db: Database,
         cache: Cache,
         snapshots: Snapshots,
@@ -86,7 +88,11 @@ class Relaying:
         background: Background,
         in_thread: InThread,
     ) -> Relaying:
-        """The relay of one process."""
+        """The relay of one process.
+
+        Args:
+            secret: The installation's; keys for what is stored are derived from it.
+        """
         health = ChannelHealth(db, snapshots, reactor, snapshots.changed)
         meter = Meter()
         watch = ChannelWatch(health, background, meter)
@@ -112,6 +118,7 @@ class Relaying:
             settings.max_file_download_mb * MEGABYTE,
             policy,
             meter,
+            ReasoningMemory(cache, Seal.of(secret)),
         )
         draw = Draw(random.Random(), SharedTurns(cache))  # noqa: S311 - no secret
         choosing = Choosing(

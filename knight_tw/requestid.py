@@ -12,7 +12,7 @@ from attrs import define, field
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 _PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
-_SPACE = len(_PAIRS) ** 4
+_MANY = len(_PAIRS)
 
 current: ContextVar[str] = ContextVar("request_id", default="")
 """The request in whose context code runs; the log observers add it to each line."""
@@ -33,9 +33,7 @@ class RequestIds:
             self._second = second
             self._text = time.strftime("%Y%m%d%H%M%S", time.gmtime(second))
         fraction = int((now - second) * 1e9)
-        drawn = int(self._random.random() * _SPACE)  # an id, no secret
-        drawn, last = divmod(drawn, len(_PAIRS))
-        drawn, third = divmod(drawn, len(_PAIRS))
-        first, second = divmod(drawn, len(_PAIRS))
-        tail = f"{_PAIRS[first]}{_PAIRS[second]}{_PAIRS[third]}{_PAIRS[last]}"
-        return f"{self._text}{fraction:09d}{tail}"
+        draw = self._random.random  # an id, no secret
+        head = f"{_PAIRS[int(draw() * _MANY)]}{_PAIRS[int(draw() * _MANY)]}"
+        tail = f"{_PAIRS[int(draw() * _MANY)]}{_PAIRS[int(draw() * _MANY)]}"
+        return f"{self._text}{fraction:09d}{head}{tail}"

@@ -137,6 +137,10 @@ class Upstream:
         self._guard = guard
         self._targets.clear()
 
+    def load(self) -> tuple[int, int, int]:
+        """Connections that are idle, those that are busy, calls that wait for one."""
+        return self._pools.load()
+
     def client(self, *, proxy: str = "", guarded: bool = False) -> HTTPClient:
         """treq through a proxy, or behind the guard."""
 

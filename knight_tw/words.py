@@ -18,6 +18,9 @@ MASK = "**###**"
 _PLAIN = re.compile(r'[^"\\/\x00-\x1f]+\Z')
 _ESCAPED = b"\\u"
 
+FEW = 16
+"""Words up to which looking for one after the other is faster than the automaton."""
+
 
 @frozen(eq=False)
 class WordFilter:
@@ -29,7 +32,7 @@ class WordFilter:
 
     words: tuple[str, ...]
     _found: AhoCorasick
-    _raw: BytesAhoCorasick | None
+    _raw: tuple[bytes, ...] | BytesAhoCorasick | None
     """The words as bytes; None when the raw test cannot be trusted."""
 
     @classmethod
@@ -37,14 +40,17 @@ class WordFilter:
         """A filter for the words given one per line."""
         words = tuple(dict.fromkeys(w for line in lines if (w := line.strip().lower())))
         plain = all(_PLAIN.match(word) and _caseless(word) for word in words)
-        raw = BytesAhoCorasick([word.encode() for word in words]) if plain else None
-        return cls(words, AhoCorasick(words), raw)
+        return cls(words, AhoCorasick(words), _raw(words) if plain else None)
 
     def may_hit(self, body: bytes) -> bool:
         """False only when no text inside this JSON body can hold a word."""
-        if self._raw is None or _ESCAPED in body:
+        raw = self._raw
+        if raw is None or _ESCAPED in body:
             return True
-        return bool(self._raw.find_matches_as_indexes(body.lower()))
+        lower = body.lower()
+        if isinstance(raw, tuple):
+            return any(word in lower for word in raw)
+        return bool(raw.find_matches_as_indexes(lower))
 
     def hits(self, text: str) -> list[str]:
         """The words found in a text, each once, in order of appearance."""
@@ -70,6 +76,11 @@ class WordFilter:
             kept += [text[position:start], MASK]
             position = end
         return "".join([*kept, text[position:]]) if kept else text
+
+
+def _raw(words: Sequence[str]) -> tuple[bytes, ...] | BytesAhoCorasick:
+    encoded = tuple(word.encode() for word in words)
+    return encoded if len(encoded) <= FEW else BytesAhoCorasick(encoded)
 
 
 def _caseless(word: str) -> bool:

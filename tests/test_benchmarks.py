@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from benchmarks import load, provider, report, wrk
 from benchmarks.management import TIERS, Management, Refused
 from benchmarks.measure import Outcome
+from benchmarks.subjects import Subject
 from benchmarks.workloads import WORKLOADS, Workload
 
 
@@ -50,6 +51,38 @@ class Calls(SynchronousTestCase):
         assert found is not None
         self.assertEqual((found[1], found[2]), (b"50", b"10000"))
         self.assertTrue(json.loads(body)["stream"])
+
+    def test_each_dialect_asks_in_its_own_form(self) -> None:
+        """Path, prompt, model and stream are where the dialect has them."""
+        for name, path, member in (
+            ("chat", "/v1/chat/completions", "messages"),
+            ("converted", "/v1/messages", "messages"),
+            ("responses", "/v1/responses", "input"),
+            ("gemini", "/v1beta/models/gpt-4.1-mini:generateContent", "contents"),
+        ):
+            one = named(name)
+            self.assertEqual(one.path, path)
+            body = json.loads(one.body())
+            self.assertIn("Say hello", json.dumps(body[member]))
+            self.assertEqual("model" in body, name != "gemini")
+            self.assertNotIn("stream", body)
+        self.assertTrue(json.loads(named("converted-events").body())["stream"])
+        self.assertEqual(
+            named("gemini-events").path,
+            "/v1beta/models/gpt-4.1-mini:streamGenerateContent?alt=sse",
+        )
+
+    def test_the_naive_proxy_knows_one_dialect(self) -> None:
+        """It is left out of the others; nginx does not look."""
+        naive = Subject("naive", None, (1, 0), dialects=("chat",))
+        nginx = Subject("nginx", None, (1, 2))
+        for name, expected in (
+            ("chat", [True, True]),
+            ("tls", [False, True]),
+            ("converted", [False, True]),
+        ):
+            found = [one.takes(named(name)) for one in (naive, nginx)]
+            self.assertEqual(found, expected, name)
 
     def test_long_prompts_are_long(self) -> None:
         """400 kB."""
@@ -119,6 +152,15 @@ class Tables(SynchronousTestCase):
         """Loudly, also without nginx."""
         self.assertIn("MISSES", self.lines("chat", fast_lane=outcome()))
 
+    def test_a_budget_without_a_share(self) -> None:
+        """Is judged as it is, also beside nginx."""
+        said = self.lines(
+            "converted-events",
+            fast_lane=outcome(events_per_second=13_000.0),
+            nginx=outcome(events_per_second=400_000.0),
+        )
+        self.assertIn("13,000 events/s: keeps the budget (12000)", said)
+
     def test_added_latency(self) -> None:
         """The provider's own is taken away."""
         said = self.lines(
@@ -179,7 +221,7 @@ class SetUp(SynchronousTestCase):
     def test_the_whole_set_up(self) -> None:
         """Wizard, login, twenty channels in three tiers, a token with a limit."""
         self.management.first_login()
-        self.management.add_channels("gpt-4o", "http://127.0.0.1:1")
+        self.management.add_channels("gpt-4o", "http://127.0.0.1:1", 40)
         self.assertEqual(self.management.add_token(), "sk-" + "k" * 48)
         paths = [path for path, *_ in Gateway.asked]
         self.assertEqual(paths[:2], ["/api/setup", "/api/user/login"])
@@ -188,6 +230,7 @@ class SetUp(SynchronousTestCase):
         ]
         self.assertEqual(len(channels), 20)
         self.assertEqual(len({one["priority"] for one in channels}), len(TIERS))
+        self.assertEqual({one["type"] for one in channels}, {40})
         for path, cookie, user, _ in Gateway.asked[2:]:
             self.assertEqual((cookie, user), ("session=abc.def", "7"), path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from scripts import manual
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
+PACKAGE = re.compile(r"[A-Za-z0-9._-]+")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 
 
@@ -74,6 +76,12 @@ class Pages(SynchronousTestCase):
             if page.name != "index.md":
                 self.assertIn(f"\n{page.stem}\n", index)
 
+    def test_each_dependency_has_its_reason(self) -> None:
+        """In a table of `docs/dependencies.md`, which names no package that is gone."""
+        tables = re.findall(r"^\| ([^|]+) \|", text("docs/dependencies.md"), re.M)
+        named = {name.strip().lower() for cell in tables for name in cell.split(",")}
+        self.assertEqual(named - {"package"}, dependencies())
+
     def test_make_targets_in_the_manual_exist(self) -> None:
         """A command that a page names can be typed."""
         targets = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
@@ -92,6 +100,17 @@ class Pages(SynchronousTestCase):
         for line in lines:
             (name,) = dotenv(line)
             self.assertIn(name, NAMES)
+
+
+def dependencies() -> set[str]:
+    """Every package that `setup.cfg` asks for, extras included, in lower case."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    lists = [setup["options"]["install_requires"]]
+    lists += setup["options.extras_require"].values()
+    lines = [line for one in lists for line in one.split("\n")]
+    found = (PACKAGE.match(line) for line in lines)
+    return {match[0].lower() for match in found if match}
 
 
 def text_of(page: Path) -> str:

@@ -6,9 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from knight_tw import words
 from knight_tw.words import WordFilter, texts
 
 WORDS = WordFilter.of(["  Secret Plan ", "", "机密", "secret plan"])
+MANY = WordFilter.of([*WORDS.words, *(f"word{n}" for n in range(words.FEW))])
+"""More words than are looked for one after the other."""
 
 
 class Hits(SynchronousTestCase):
@@ -67,8 +70,15 @@ class RawTest(SynchronousTestCase):
         """Whenever the full test finds a word, the cheap one has let the body pass."""
         text = around + (word.upper() if upper else word) + around
         body = json.dumps({"content": text}, ensure_ascii=not plain)
-        if WORDS.hits(text):
-            self.assertTrue(WORDS.may_hit(body.encode(errors="replace")))
+        for some in (WORDS, MANY):
+            if some.hits(text):
+                self.assertTrue(some.may_hit(body.encode(errors="replace")))
+
+    def test_plain_no(self) -> None:
+        """A body without any of the words is let pass, however many there are."""
+        for some in (WORDS, MANY):
+            self.assertFalse(some.may_hit(b'{"content":"hello"}'))
+            self.assertTrue(some.may_hit(b'{"content":"a SECRET plan"}'))
 
 
 class Texts(SynchronousTestCase):

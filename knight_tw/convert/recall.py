@@ -29,11 +29,16 @@ _OF_CALLS = ("index", "id", "extra_content")
 
 @define(eq=False)
 class Recorder:
-    """Collects what must be kept of one streamed answer; no more than the limit."""
+    """Collects what must be kept of one answer; no more than the limit."""
 
     _context: Context
     _parts: Assembly = field(factory=Assembly)
     _size: int = 0
+    _whole: Mapping[str, Any] | None = None
+
+    def said(self, message: Mapping[str, Any]) -> None:
+        """Take in the message of an answer that came in one piece."""
+        self._whole = message
 
     def feed(self, chunk: Mapping[str, Any]) -> None:
         """Take in one chunk of the middle form."""
@@ -56,6 +61,8 @@ class Recorder:
 
     def close(self) -> dict[str, Record]:
         """The records by tool call id; none for answers that need none."""
+        if self._whole is not None:
+            return records(self._whole, self._context)
         choices = self._parts.close()["choices"]
         if not choices or self._size > LIMIT:
             return {}

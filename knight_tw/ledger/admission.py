@@ -82,6 +82,22 @@ class Admission:
         asked = _Asked(wish, user, token, token_id, need)
         return Deferred.fromCoroutine(self._ask(asked, in_sql))
 
+    def quick_hold(
+        self,
+        call_id: str,
+        user: Account,
+        token: Account | None,
+        token_id: int,
+        amount: int,
+    ) -> Hold | None:
+        """See `Ledger.quick_hold`."""
+        now = self._clock.seconds()
+        if self._journal.full or not self._balances.comfortable(
+            user, token, amount, now
+        ):
+            return None
+        return self.open(call_id, user, token, token_id, amount, Place.MEMORY)
+
     def open(
         self,
         call_id: str,

@@ -39,23 +39,29 @@ TAIL = 10
 I64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """What every engine stores as a number."""
 
+_SHORT, _UPSTREAM_ID, _ID = 191, 128, 64
+
 LENGTHS: Mapping[str, int] = {
-    "username": 191,
-    "token_name": 191,
-    "model_name": 191,
-    "group": 191,
-    "ip": 191,
-    "request_id": 64,
-    "upstream_request_id": 128,
-    "session_id": 64,
+    "username": _SHORT,
+    "token_name": _SHORT,
+    "model_name": _SHORT,
+    "group": _SHORT,
+    "ip": _SHORT,
+    "request_id": _ID,
+    "upstream_request_id": _UPSTREAM_ID,
+    "session_id": _ID,
 }
 """Characters that the narrowest engine takes of each short column of `logs`."""
 
 TEXTS = frozenset({"content", *LENGTHS})
 """The columns that hold text."""
 
+Short = Annotated[str, Meta(max_length=_SHORT)]
+UpstreamId = Annotated[str, Meta(max_length=_UPSTREAM_ID)]
+Id = Annotated[str, Meta(max_length=_ID)]
 
-class Row(Struct, omit_defaults=True):
+
+class Row(Struct, omit_defaults=True, gc=False):
     """The columns of a log row, and the one measure that has no column.
 
     Attributes:
@@ -68,9 +74,9 @@ class Row(Struct, omit_defaults=True):
     created_at: I64 = 0
     type: I64 = 0
     content: str = ""
-    username: str = ""
-    token_name: str = ""
-    model_name: str = ""
+    username: Short = ""
+    token_name: Short = ""
+    model_name: Short = ""
     quota: I64 = 0
     prompt_tokens: I64 = 0
     completion_tokens: I64 = 0
@@ -78,12 +84,12 @@ class Row(Struct, omit_defaults=True):
     is_stream: bool = False
     channel_id: I64 = 0
     token_id: I64 = 0
-    group: str = ""
-    ip: str = ""
-    request_id: str = ""
-    upstream_request_id: str = ""
+    group: Short = ""
+    ip: Short = ""
+    request_id: Id = ""
+    upstream_request_id: UpstreamId = ""
     status: I64 | None = None
-    session_id: str | None = None
+    session_id: Id | None = None
     other: Raw = Raw(b"{}")
     duration_ms: I64 = 0
 
@@ -123,7 +129,7 @@ class _Line(Struct, omit_defaults=True):
     instalment: int = 0
 
 
-class Entry(_Line):
+class Entry(_Line, gc=False):
     """A line as it reads back, with its log row."""
 
     row: Row | None = None
@@ -154,10 +160,9 @@ def to_line(draft: Draft) -> tuple[bytes, Entry]:
     body = _to_json(draft)
     entry = _to_entry(body)
     row = entry.row
+    escaped = b"\\" in body and b"\\u0000" in body
     if row is not None and (
-        _too_long(row)
-        or not bytes(row.other).startswith(b"{")
-        or (b"\\u0000" in body and _has_nul(row))
+        not bytes(row.other).startswith(b"{") or (escaped and _has_nul(row))
     ):
         raise ValueError("a text that not every database takes")
     return b"%b %08x\n" % (body, crc32c(body)), entry
@@ -184,20 +189,6 @@ def sequence_of(line: bytes) -> int:
         return 0
     digits = line[7 : line.find(b",", 7, 32)]
     return int(digits) if digits.isdigit() else 0
-
-
-def _too_long(row: Row) -> bool:
-    """True when a short column would not take its text on every engine."""
-    return (
-        len(row.username) > 191
-        or len(row.token_name) > 191
-        or len(row.model_name) > 191
-        or len(row.group) > 191
-        or len(row.ip) > 191
-        or len(row.request_id) > 64
-        or len(row.upstream_request_id) > 128
-        or (row.session_id is not None and len(row.session_id) > 64)
-    )
 
 
 def _has_nul(row: Row) -> bool:

@@ -327,6 +327,18 @@ class Ledger:
             call_id, user, token, token_id, need, hold, in_sql=in_sql
         )
 
+    def quick_hold(
+        self, call_id: str, user_id: int, token_id: int, unlimited: bool, amount: int
+    ) -> Hold | None:
+        """The hold when the caller has comfort for `amount`, as nearly always. None
+        says nothing about the caller: `hold` decides.
+
+        Args:
+            amount: What is set aside, not below the need.
+        """
+        user, token = self._accounts(user_id, token_id, unlimited)
+        return self._admission.quick_hold(call_id, user, token, token_id, amount)
+
     def free_hold(
         self, call_id: str, user_id: int, token_id: int, unlimited: bool
     ) -> Hold:

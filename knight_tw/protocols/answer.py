@@ -106,6 +106,11 @@ class Answer:
         return self._named.get(name, "")
 
     @property
+    def begun(self) -> bool:
+        """True once a byte of the body has come that nobody was given yet."""
+        return self._size > 0
+
+    @property
     def waits(self) -> bool:
         """False while whoever takes the body has paused it: the silence is ours."""
         return not self.paused or (self._receiver is None and self._reading is None)

@@ -97,6 +97,8 @@ class Outlet:
     _clock: IReactorTime
     _interval: float
     ping: bytes = b": PING\n\n"
+    kind: Headers = STREAM_HEADERS
+    """Headers that say what the answer is."""
     answered: bool = False
     _written_at: float = 0.0
     _timer: IDelayedCall | None = None
@@ -116,7 +118,7 @@ class Outlet:
         """The answer is complete."""
         self.stop()
         if not self.reply.begun:
-            self.reply.begin(200, [*self.headers(), *STREAM_HEADERS])
+            self.reply.begin(200, [*self.headers(), *self.kind])
         self.reply.end()
 
     def stop(self) -> None:
@@ -127,7 +129,7 @@ class Outlet:
 
     def _put(self, piece: bytes) -> None:
         if not self.reply.begun:
-            self.reply.begin(200, [*self.headers(), *STREAM_HEADERS])
+            self.reply.begin(200, [*self.headers(), *self.kind])
         self.reply.write(piece)
         self._written_at = self._clock.seconds()
 

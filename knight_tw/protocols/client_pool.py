@@ -91,6 +91,11 @@ class Pool:
         """True when nothing would be lost with the pool."""
         return not (self._open or self._waiting or self.connecting)
 
+    @property
+    def load(self) -> tuple[int, int]:
+        """Open connections, and calls that wait for one."""
+        return len(self._open), len(self._waiting) + self.connecting
+
     def run(self, call: Call) -> None:
         """Send `call` as soon as there is a connection for it."""
         pools = self._pools
@@ -250,6 +255,12 @@ class Pools:
                 self._known = {o: p for o, p in self._known.items() if not p.empty}
             pool = self._known[origin] = Pool(origin, self)
         return pool
+
+    def load(self) -> tuple[int, int, int]:
+        """Connections that are idle, those that are busy, calls that wait for one."""
+        loads = [pool.load for pool in self.live]
+        opened, waiting = (sum(column) for column in zip((0, 0), *loads, strict=True))
+        return self.idle, opened - self.idle, waiting
 
     def close(self, grace: float) -> Deferred[None]:
         """Send nothing more; fires when every connection is closed.

@@ -115,11 +115,12 @@ def _names(host: str, tls: TLSMemoryBIOProtocol) -> Verify:
     ) -> bool:
         if depth or not good:
             return bool(good)
-        check = verify_certificate_hostname
-        if is_address(host):
-            check = verify_certificate_ip_address
         try:
-            check(certificate.to_cryptography(), host)
+            plain = certificate.to_cryptography()
+            if is_address(host):
+                verify_certificate_ip_address(plain, host)
+            else:
+                verify_certificate_hostname(plain, host)
         except Exception:  # noqa: BLE001 - OpenSSL swallows what passes here
             told = protocol()
             if told is not None:

@@ -47,6 +47,8 @@ def action(target: Target) -> str:
         return "batchEmbedContents"
     if kind is Mode.IMAGES and makes_images(target.model):
         return "predict"
+    if kind is Mode.COUNT_TOKENS:
+        return "countTokens"
     if kind is not Mode.GEMINI:
         raise UnsupportedEndpoint(
             f"the provider of this model has no {kind.value} for it", retryable=True

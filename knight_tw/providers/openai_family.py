@@ -29,6 +29,7 @@ OPENAI_MODES = CHATTING | OPENAI_PATHS.keys() - {Mode.ALPHA_SEARCH}
 """Every kind of work of OpenAI's own API."""
 
 RESPONDING = frozenset({Mode.RESPONSES, Mode.COMPACT})
+PAINTING = frozenset({Mode.IMAGES, Mode.IMAGE_EDITS})
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 BLACKLIST = ("kimi-k2-thinking", "moonshotai/kimi-k2-thinking")
@@ -59,7 +60,16 @@ def prepare(body: Body, target: Target) -> None:
         apply_effort(body, target)
         if sent_kind(target) is Mode.CHAT:
             fit_reasoning(body, target.model)
+    elif target.mode in PAINTING and target.model.startswith("gpt-image"):
+        _without_format(body, target)
     write_model(body, target)
+
+
+def _without_format(body: Body, target: Target) -> None:
+    """These models always answer base64 and refuse to be told how."""
+    if top.plain(body, "response_format") == "url":
+        target.dropped.append("response_format")
+    body.pop("response_format", None)
 
 
 def write_model(body: Body, target: Target) -> None:

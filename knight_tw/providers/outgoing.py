@@ -23,6 +23,8 @@ ALLOWED_BY: Mapping[str, str] = {
 }
 """Fields and the channel settings that keep them."""
 
+_REMOVABLE = frozenset({*ALLOWED_BY, "store", "stream_options"})
+
 STREAMING = CHATTING | {Mode.COMPLETIONS}
 
 FILTERED = frozenset({Dialect.CHAT, Dialect.RESPONSES, Dialect.CLAUDE})
@@ -30,7 +32,7 @@ FILTERED = frozenset({Dialect.CHAT, Dialect.RESPONSES, Dialect.CLAUDE})
 
 def remove_fields(body: Body, dialect: Dialect, settings: Mapping[str, Any]) -> None:
     """Take out, in place, what the channel's `settings` do not allow."""
-    if dialect not in FILTERED:
+    if _REMOVABLE.isdisjoint(body) or dialect not in FILTERED:
         return
     for name, allowed in ALLOWED_BY.items():
         if name in body and not settings.get(allowed):

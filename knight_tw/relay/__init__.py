@@ -34,9 +34,11 @@ from knight_tw.relay.choosing import (
 )
 from knight_tw.relay.inflating import Inflater
 from knight_tw.relay.knobs import Knobs
+from knight_tw.relay.media import UPLOADING
 from knight_tw.relay.tab import Count, Tab
 from knight_tw.routing import GroupWalk, Pick
 from knight_tw.wire import masking, top
+from knight_tw.wire.forms import is_form
 from knight_tw.words import texts
 
 DROPPED = "X-Knight-Dropped-Params"
@@ -147,6 +149,9 @@ class Relay:
         coding = call.head.get("content-encoding")
         if coding:
             call.body = await self._inflate(call.body, coding)
+        kind = call.head.get("content-type") if call.mode in UPLOADING else ""
+        if kind and is_form(kind):
+            call.form = await self._inflate.form(call.body, kind)
         reading.read_model(call)
         check_model(call)
 
@@ -196,8 +201,8 @@ class Relay:
 def _check_words(call: Call, knobs: Knobs) -> None:
     """Forbidden words: refused, or replaced and noted."""
     words = knobs.words
-    if words is None or not words.may_hit(call.body):
-        return
+    if words is None or (call.form is None and not words.may_hit(call.body)):
+        return  # of a form the texts alone are looked at: its files are large
     prompt = {name: top.plain(call.top, name) for name in PROMPTS if name in call.top}
     hits = [hit for text in texts(prompt) for hit in words.hits(text)]
     if not hits:
@@ -209,4 +214,5 @@ def _check_words(call: Call, knobs: Knobs) -> None:
         )
     for name, value in prompt.items():
         call.top[name] = words.masked(value)
-    call.body = top.encode(call.top)
+    form = call.form
+    call.body = top.encode(call.top) if form is None else form.encode(call.top)

@@ -27,11 +27,17 @@ from knight_tw.records import Dialect, Usage
 from knight_tw.relay import evidence
 from knight_tw.relay.call import Attempt, Call
 from knight_tw.relay.knobs import Knobs
+from knight_tw.relay.media import SameSpeech
+from knight_tw.relay.patience import begun_by
 from knight_tw.relay.plan import Plan, Prepared, plan
+from knight_tw.relay.reasoning import ReasoningMemory
 from knight_tw.relay.tab import Tab
+from knight_tw.relay.translate import Whole
 from knight_tw.upstream import Upstream
 from knight_tw.wire import envelope, masking
-from knight_tw.wire.framing import decoder_of
+from knight_tw.wire.audio import Pieces, SoundPass
+from knight_tw.wire.counted import with_usage
+from knight_tw.wire.framing import EventDecoder, decoder_of
 from knight_tw.wire.sse import Decoder
 
 T = TypeVar("T")
@@ -68,6 +74,10 @@ class Tokens(Protocol):
         ...
 
 
+def _never() -> bool:
+    return False
+
+
 @define(eq=False)
 class Timeouts:
     """Limits of one upstream call, seconds; 0 = none (relay specification, 13)."""
@@ -91,6 +101,7 @@ class Wire:
     _media_limit: int
     _policy: Callable[[Call], str]
     _meter: Meter
+    _reasoning: ReasoningMemory
 
     async def exchange(
         self, call: Call, attempt: Attempt, tab: Tab, outlet: Outlet
@@ -150,6 +161,8 @@ class Wire:
         """The request, with the token and the media that it needs."""
         now = self._clock.seconds()
         made = plan(call, attempt, knobs, now)
+        if self._reasoning.on(knobs) and not call.is_test:
+            await self._recall(call, made)
         exchange = made.exchange
         if exchange is not None:
             channel = attempt.channel
@@ -162,6 +175,20 @@ class Wire:
         if exchange is not None or media:
             call.waited += self._clock.seconds() - now
         return made.prepared(media, now)
+
+    async def _recall(self, call: Call, made: Plan) -> None:
+        """The reasoning of earlier turns that the client has not given back."""
+        lacking = made.recalling()
+        if lacking:
+            user_id = call.caller.user.id
+            made.recalled(await self._reasoning.find(user_id, lacking))
+
+    def _keep(self, call: Call, prepared: Prepared, knobs: Knobs) -> None:
+        """The reasoning of this turn, in case the client will not give it back."""
+        recorder = prepared.recorder
+        if recorder is not None:
+            user_id, seconds = call.caller.user.id, knobs.reasoning_seconds
+            self._reasoning.keep(user_id, recorder.close(), seconds)
 
     async def _downloaded(self, made: Plan) -> dict[str, Media]:
         """What the request's URLs lead to, fetched side by side behind the guard."""
@@ -177,6 +204,9 @@ class Wire:
         }
 
     async def _send(self, call: Call, attempt: Attempt, prepared: Prepared) -> Answer:
+        own = attempt.channel.settings.get("first_token_timeout_seconds")
+        if isinstance(own, int | float) and own > 0:
+            attempt.begin_by = self._clock.seconds() + own
         sent = self._upstream.send(
             "POST",
             prepared.url,
@@ -184,24 +214,32 @@ class Wire:
             prepared.body,
             proxy=prepared.proxy,
             guarded=prepared.guarded,
-            first_byte_timeout=self._first_byte(call, attempt),
+            first_byte_timeout=self._first_byte(call),
         )
         return await self._waited(call, sent)
 
-    async def _waited(self, call: Call, work: Deferred[T]) -> T:
-        """What comes from the provider; the time until then is not ours."""
+    async def _waited(
+        self, call: Call, work: Deferred[T], begun: Callable[[], bool] = _never
+    ) -> T:
+        """What comes from the provider; the time until then is not ours.
+
+        Args:
+            begun: Whether the answer has begun, for channels that set it a time.
+        """
         began = self._clock.seconds()
+        until = call.attempts[-1].begin_by
         try:
+            if until:
+                return await begun_by(until, work, begun, self._clock)
             return await work
         finally:
             call.waited += self._clock.seconds() - began
 
-    def _first_byte(self, call: Call, attempt: Attempt) -> float:
-        """How long the provider may stay silent at first; the least of the limits."""
+    def _first_byte(self, call: Call) -> float:
+        """How long any provider may stay silent at first; the lesser of the limits."""
         limits = self._timeouts
-        own = float(attempt.channel.settings.get("first_token_timeout_seconds") or 0)
         usual = limits.idle if call.stream else limits.first_byte
-        return min((s for s in (own, usual, limits.whole) if s > 0), default=0.0)
+        return min((s for s in (usual, limits.whole) if s > 0), default=0.0)
 
     async def _receive(
         self,
@@ -219,13 +257,14 @@ class Wire:
             if answer.status == 401 and prepared.exchange is not None:
                 self._tokens.forget(prepared.exchange, prepared.token)
             failure = answer.read(ERROR_BODY, self._timeouts.idle)
-            body = await self._waited(call, failure)
+            body = await self._waited(call, failure, lambda: True)
             raise refused(answer, body, attempt, now)
         streamed = _streams(answer)
-        if streamed and call.stream:
+        if (streamed and call.stream) or _plays(call, prepared, answer):
             await self._stream(call, tab, outlet, prepared, answer)
         else:
             await self._whole(call, tab, outlet, prepared, answer, streamed)
+        self._keep(call, prepared, tab.knobs)
         return 200
 
     # whole answers -----------------------------------------------------------
@@ -242,17 +281,21 @@ class Wire:
         """An answer in one piece: charged, then sent."""
         limits = self._timeouts
         seconds = limits.whole or limits.first_byte
-        data = await self._waited(call, answer.read(self._answer_limit, seconds))
+        reading = answer.read(self._answer_limit, seconds)
+        data = await self._waited(call, reading, lambda: answer.begun)
         translation = prepared.translation
         whole = translation.assembled(data) if streamed else translation.whole(data)
-        await evidence.settle(tab, whole.usage, whole.produced)
+        charged = await evidence.settle(tab, whole.usage, whole.produced)
         if call.stream:
             outlet.write(translation.restreamed(whole))
             outlet.end()
             return
-        headers = [*outlet.headers(), _JSON, *_copied(answer, prepared)]
+        counted = whole.tells_usage and whole.usage is None
+        body = with_usage(whole.body, charged) if counted else whole.body
+        kind = _kind_of(whole, answer)
+        headers = [*outlet.headers(), kind, *_copied(answer, prepared)]
         outlet.answered = True
-        outlet.reply.whole(200, headers, whole.body)
+        outlet.reply.whole(200, headers, body)
 
     # streams -----------------------------------------------------------------
 
@@ -260,13 +303,13 @@ class Wire:
         self, call: Call, tab: Tab, outlet: Outlet, prepared: Prepared, answer: Answer
     ) -> None:
         """An event stream: forwarded as it comes, charged before its last bytes."""
-        machine = prepared.translation.machine()
-        kind = answer.get("content-type")
-        decoder = decoder_of(kind, self._line_limit) or Decoder(self._line_limit)
+        machine, decoder = self._reading(call, outlet, prepared, answer)
         pump = Pump(answer, outlet, machine, self._timeouts.idle, decoder)
         self._meter.streams += 1
         try:
-            await self._waited(call, pump.run())
+            await self._waited(
+                call, pump.run(), lambda: outlet.answered or machine.began
+            )
         except CancelledError:
             self._interrupted(call, tab, machine, "client")
             raise
@@ -274,8 +317,11 @@ class Wire:
             if outlet.answered:
                 by = "timeout" if isinstance(error, UpstreamTimeout) else "provider"
                 self._interrupted(call, tab, machine, by)
-                outlet.write(_broken(call, machine, error))
-                outlet.end()
+                if isinstance(machine, SoundPass):
+                    outlet.reply.abort()  # a recording has no place for an error
+                else:
+                    outlet.write(_broken(call, machine, error))
+                    outlet.end()
             raise
         finally:
             self._meter.streams -= 1
@@ -285,6 +331,18 @@ class Wire:
         charged = await evidence.settle(tab, machine.usage, machine.produced)
         outlet.write(b"".join([pump.held(), *machine.close(charged)]))
         outlet.end()
+
+    def _reading(
+        self, call: Call, outlet: Outlet, prepared: Prepared, answer: Answer
+    ) -> tuple[Machine, EventDecoder]:
+        """The machine and the framing of an answer that is forwarded as it comes."""
+        kind, translation = answer.get("content-type"), prepared.translation
+        if _plays(call, prepared, answer) and isinstance(translation, SameSpeech):
+            told = ("Content-Type", kind or translation.content_type)
+            outlet.kind = [told, *_copied(answer, prepared)]
+            return translation.player(), Pieces()
+        decoder = decoder_of(kind, self._line_limit) or Decoder(self._line_limit)
+        return translation.machine(), decoder
 
     def _note_end(self, call: Call, reason: str) -> None:
         """How the stream ended, for the log row."""
@@ -317,6 +375,20 @@ _REASONS = {"client": "client_gone", "timeout": "timeout", "provider": "scanner_
 
 def _streams(answer: Answer) -> bool:
     return decoder_of(answer.get("content-type"), 1) is not None
+
+
+def _plays(call: Call, prepared: Prepared, answer: Answer) -> bool:
+    """True when the answer is a recording, which goes on as it comes."""
+    if call.stream or not isinstance(prepared.translation, SameSpeech):
+        return False
+    kind = answer.get("content-type").partition(";")[0].strip().lower()
+    return kind != "application/json" and not _streams(answer)
+
+
+def _kind_of(whole: Whole, answer: Answer) -> tuple[str, str]:
+    """The content type of an answer in one piece."""
+    own = answer.get("content-type") if whole.verbatim else whole.content_type
+    return ("Content-Type", own) if own else _JSON
 
 
 def _broken(call: Call, machine: Machine, error: KnightError) -> bytes:

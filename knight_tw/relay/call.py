@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from attrs import define, field
@@ -10,6 +12,16 @@ from knight_tw.errors import KnightError
 from knight_tw.providers.provider import Body
 from knight_tw.records import Caller, Channel, Dialect, Head, Mode
 from knight_tw.routing_affinity import AffinityRules, Match
+from knight_tw.wire.forms import Form
+
+_ACTED: Mapping[str, Mode] = {
+    "embedContent": Mode.EMBEDDINGS,
+    "batchEmbedContents": Mode.EMBEDDINGS,
+    "predict": Mode.IMAGES,
+}
+"""Actions of Gemini's paths that are another kind of work."""
+
+_NO_RATIOS: Mapping[str, Decimal] = {}
 
 
 @define(eq=False)
@@ -24,6 +36,8 @@ class Attempt:
     """The upstream's name of the model."""
     dialect: Dialect = Dialect.CHAT
     """What the upstream was spoken to in."""
+    begin_by: float = 0.0
+    """When the answer must have begun, reactor seconds; 0 = any time."""
     upstream_id: str = ""
     """The provider's id of this request."""
 
@@ -72,7 +86,9 @@ class Call:
 
     Attributes:
         body: The request body with its content coding undone.
-        top: Top level of a JSON body, untouched members as `msgspec.Raw`.
+        top: Top level of a JSON body, untouched members as `msgspec.Raw`; of a form its
+            fields.
+        form: The body when it is a form.
         model: The name the client sent; prices and logs use it.
         action: What Gemini's path asks for.
         path: The path providers know (`/v1/...`), aliases rewritten.
@@ -114,10 +130,23 @@ class Call:
     """The usage is our own count."""
     notes: dict[str, Any] = field(factory=dict)
     """Further members of the log row's `other`."""
+    form: Form | None = None
+    ratios: Mapping[str, Decimal] = _NO_RATIOS
+    """Factors of a price per call: pictures, their size and quality."""
     sticky: Sticky | None = None
     """What the affinity rules say of the call, None when none matches."""
     seat: Load | None = None
     """Where the call counts as being under way."""
+
+    @property
+    def work(self) -> Mode:
+        """The kind of work, also where Gemini's path names it behind its colon."""
+        return _ACTED.get(self.action, self.mode)
+
+    @property
+    def weight(self) -> int:
+        """A number that the prompt's tokens cannot exceed, known at once."""
+        return len(self.body) if self.form is None else self.form.weight
 
     @property
     def attempt(self) -> Attempt | None:

@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 
 from knight_tw.convert import usage as usages
 from knight_tw.convert.context import Context
+from knight_tw.convert.recall import Recorder
 from knight_tw.errors import EmptyAnswer
 from knight_tw.protocols.body import Machine
 from knight_tw.providers.provider import ChunkStream
@@ -45,6 +46,7 @@ class Converted:
         context: Of the answer.
         decoder: Reads a stream that came although none was asked for.
         shaped: Puts the stream's machine into another framing (Gemini's array).
+        recorder: Is told what the answer says, None when nothing is to be kept.
     """
 
     _client: ModuleType
@@ -53,6 +55,7 @@ class Converted:
     _raised_error: RaisedError | None
     _decoder: Callable[[], EventDecoder]
     _shaped: Callable[[Machine], Machine] = lambda machine: machine
+    _recorder: Recorder | None = None
     _x: Json = field(factory=dict)
 
     def whole(self, answer: bytes) -> Whole:
@@ -91,6 +94,7 @@ class Converted:
                 self._upstream.stream_to_x(self._context),
                 self._client.StreamFromX(self._context),
                 self._context,
+                self._recorder,
             )
         )
 
@@ -98,10 +102,12 @@ class Converted:
         """The client's form of an answer in the middle form."""
         self._x = x
         produced = Produced()
-        for choice in x.get("choices") or ():
-            message = choice.get("message")
+        messages = [choice.get("message") for choice in x.get("choices") or ()]
+        for message in messages:
             if isinstance(message, Mapping):
                 _message(message).add_to(produced)
+        if self._recorder is not None and messages and messages[0]:
+            self._recorder.said(messages[0])
         body = top.encode(self._client.response_from_x(x, self._context))
         return Whole(body, self._billed(x.get("usage")), produced)
 
@@ -117,6 +123,7 @@ class ConvertedStream:
     _reading: ChunkStream
     _writing: Any
     _context: Context
+    _recorder: Recorder | None = None
     _usage: Any = None
     _last: Json = field(factory=dict)
     began: bool = False
@@ -161,6 +168,8 @@ class ConvertedStream:
         pieces: list[bytes] = []
         for chunk in chunks:
             self._note(chunk)
+            if self._recorder is not None:
+                self._recorder.feed(chunk)
             written = self._writing.feed(chunk)
             if written:
                 self.events += 1

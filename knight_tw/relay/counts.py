@@ -8,6 +8,7 @@ from attrs import frozen
 from knight_tw import counting
 from knight_tw.relay.call import Call
 from knight_tw.relay.inflating import InThread
+from knight_tw.relay.media import form_tokens
 from knight_tw.wire.produced import Produced
 
 CHARACTERS_PER_TOKEN = 4
@@ -23,6 +24,9 @@ class Counts:
 
     async def prompt(self, call: Call) -> int:
         """Of what the client sent."""
+        if call.form is not None:
+            uploaded: int = await self._in_thread(form_tokens, call)
+            return uploaded
         if not self._exact:
             return len(call.body) // CHARACTERS_PER_TOKEN
         counted: int = await self._in_thread(

@@ -2,17 +2,20 @@
 
 The order is billing's (section 9): provider > counted > estimated. When the provider
 reports nothing, the prompt is our estimate and the completion is counted from the text;
-when nothing was produced either, nothing is charged and the row says so.
+when nothing was produced either, nothing is charged and the row says so. Pictures and
+sound are counted by the number and the length of what was delivered.
 """
 
 from __future__ import annotations
 
 from attrs import evolve
 
+from knight_tw.counting import speech_tokens
 from knight_tw.ledger import COUNTED, PROVIDER
 from knight_tw.records import Usage
 from knight_tw.relay.tab import Tab
 from knight_tw.wire.produced import Produced
+from knight_tw.wire.rendered import Rendered
 
 UNBILLED = "the upstream gave no billing information"
 
@@ -23,17 +26,37 @@ async def settle(tab: Tab, usage: Usage | None, produced: Produced) -> Usage:
     When it returns, the charge is where a killed process does not take it along.
     `usage` of an answer that broke off may know the prompt but not the completion.
     """
+    rendered = produced if isinstance(produced, Rendered) else None
     if usage is not None and (usage.completion or not produced.characters):
         charged, evidence, content = usage, PROVIDER, ""
+    elif rendered is not None and rendered.there:
+        charged = await _reckoned(tab, rendered)
+        evidence, content = COUNTED, ""
     elif not produced.characters and usage is None and not tab.input_only:
         charged, evidence, content = Usage(), COUNTED, UNBILLED
     else:
         charged = await _counted(tab, usage or Usage(), produced)
         evidence, content = COUNTED, ""
-    tab.settle(charged, evidence, content)
+    pictures = None if rendered is None else rendered.pictures
+    tab.settle(charged, evidence, content, pictures)
     if tab.synced is not None:
         await tab.synced
     return charged
+
+
+async def _reckoned(tab: Tab, rendered: Rendered) -> Usage:
+    """The prompt's estimate, and what the pictures and the sound count as."""
+    prompt, spoken, sound = await tab.estimate(), 0, rendered.sound
+    if sound is not None:
+        spoken = speech_tokens(sound.size, sound.kind, sound.seconds)
+    completion = rendered.painted + spoken
+    return Usage(
+        prompt=prompt,
+        completion=completion,
+        total=prompt + completion,
+        image_out=rendered.painted,
+        audio_out=spoken,
+    )
 
 
 async def _counted(tab: Tab, usage: Usage, produced: Produced) -> Usage:

@@ -1,4 +1,5 @@
-"""Request bodies with their `Content-Encoding` undone (relay specification, 15)."""
+"""Request bodies with their `Content-Encoding` undone (relay specification, 15), and
+the forms in them."""
 
 from __future__ import annotations
 
@@ -10,9 +11,14 @@ from twisted.internet.defer import Deferred
 
 from knight_tw.errors import BodyUnreadable
 from knight_tw.protocols.coding import CodingError, TooLarge, UnknownCoding, decoded
+from knight_tw.wire import forms
+from knight_tw.wire.forms import Form
 
 AT_ONCE = 32 * 1024
 """Compressed bytes up to which a body is decoded on the spot; more go to a thread."""
+
+READ_AT_ONCE = 1024 * 1024
+"""The same for forms, in which boundaries are looked for."""
 
 InThread = Callable[..., Deferred[Any]]
 """Runs a function in a thread for work that only takes processor time."""
@@ -42,3 +48,14 @@ class Inflater:
             raise BodyUnreadable(str(error), status=413) from None
         except CodingError as error:
             raise BodyUnreadable(str(error)) from None
+
+    async def form(self, body: bytes, content_type: str) -> Form:
+        """The form in a body.
+
+        Raises:
+            InvalidRequest: it cannot be read.
+        """
+        if len(body) <= READ_AT_ONCE:
+            return forms.read(body, content_type)
+        found: Form = await self._in_thread(forms.read, body, content_type)
+        return found

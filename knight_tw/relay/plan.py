@@ -16,7 +16,7 @@ import msgspec
 from attrs import define, field, frozen
 
 from knight_tw import overrides, providers, routing
-from knight_tw.convert import claude, gemini
+from knight_tw.convert import claude, gemini, recall
 from knight_tw.convert.context import Context, Media
 from knight_tw.convert.responses.foreign import MARK, without_foreign
 from knight_tw.errors import ChannelFault, InvalidRequest, UnsupportedEndpoint
@@ -35,6 +35,8 @@ from knight_tw.relay import dialects
 from knight_tw.relay.call import Attempt, Call
 from knight_tw.relay.converted import Converted, Upstream
 from knight_tw.relay.knobs import Knobs
+from knight_tw.relay.media import UNFRAMED, act
+from knight_tw.relay.media import translation as media_translation
 from knight_tw.relay.same import (
     SameChat,
     SameClaude,
@@ -68,6 +70,7 @@ class Prepared:
         forward_limits: The provider's `x-ratelimit-*` headers go to the client.
         exchange: What the token in the headers was got by, None without one.
         token: That token.
+        recorder: Collects the answer's signed reasoning; None when none is kept.
     """
 
     url: str
@@ -79,6 +82,7 @@ class Prepared:
     forward_limits: bool
     exchange: Exchange | None
     token: str = field(repr=False)
+    recorder: recall.Recorder | None
 
 
 @frozen(eq=False)
@@ -108,6 +112,7 @@ class Plan:
     _own: Mapping[str, str]
     _middle: _Middle | None = None
     exchange: Exchange | None = field(init=False)
+    _recorder: recall.Recorder | None = None
 
     @exchange.default
     def _needed(self) -> Exchange | None:
@@ -123,6 +128,26 @@ class Plan:
             return gemini.unfetchable_urls(self._call.top) if native else []
         urls: list[str] = middle.side.media_urls(middle.x, middle.context)
         return urls
+
+    def recalling(self) -> list[str]:
+        """Ids of the tool calls whose turns lack their signed reasoning, so that
+        `recalled` can put it back; the answer's own will be recorded.
+
+        Chat providers want none back: then nothing is lacking or recorded.
+        """
+        middle = self._middle
+        if middle is None or self.target.dialect is Dialect.CHAT:
+            return []
+        if middle.x.get("tools"):
+            self._recorder = recall.Recorder(middle.context)
+        return recall.lacking(middle.x.get("messages") or ())
+
+    def recalled(self, kept: Mapping[str, recall.Record]) -> None:
+        """Puts back what was kept of the turns."""
+        middle = self._middle
+        if middle is not None and kept:
+            x = middle.x
+            x["messages"] = recall.put_back(x["messages"], kept, middle.context)
 
     def prepared(self, media: Mapping[str, Media], now: float) -> Prepared:
         """The request.
@@ -141,7 +166,7 @@ class Plan:
         passed = knobs.pass_through or setting.get("pass_through_body_enabled")
         if self._middle is not None:
             body, changed = self._converted(self._middle, media)
-        elif passed and self._call.mode not in self._provider.rewrites:
+        elif passed and self._passes():
             body = self._call.body
         else:
             body, changed = self._same(media)
@@ -164,9 +189,15 @@ class Plan:
             forward_limits=bool(channel.settings.get("forward_ratelimit_headers")),
             exchange=self.exchange,
             token=target.token,
+            recorder=self._recorder,
         )
 
     # bodies ------------------------------------------------------------------
+
+    def _passes(self) -> bool:
+        """Whether the provider takes such a body as it comes."""
+        mode = self._call.mode
+        return mode is self.target.mode and mode not in self._provider.rewrites
 
     def _converted(
         self, middle: _Middle, media: Mapping[str, Media]
@@ -181,6 +212,8 @@ class Plan:
         self, media: Mapping[str, Media]
     ) -> tuple[bytes, Mapping[str, str | None]]:
         """The client's own body, changed where it must be."""
+        if self.target.mode is not self._call.mode:
+            return self._finished(dict(self.target.asked))
         body: Body = dict(self._call.top)
         if media:
             gemini.with_media(body, Context(self.target.model, media=media))
@@ -214,6 +247,8 @@ class Plan:
             context = _told(call, self._attempt, target, self._own)
             applied = overrides.apply_params(body, override, context)
             call.audit, changed = list(applied.audit), applied.headers
+        if target.mode is not call.mode:
+            return top.encode(body), changed
         return _encoded(call, body), changed
 
     # answers -----------------------------------------------------------------
@@ -229,9 +264,12 @@ class Plan:
             return SameClaude(shown, self._provider.repeats_usage)
         if call.mode in (Mode.RESPONSES, Mode.COMPACT):
             return SameResponses(shown, responses.search_tool(call.top))
+        other = media_translation(call, target, self._provider)
+        if other is not None:
+            return other
         if call.mode is Mode.GEMINI:
-            wanted = gemini_wire.choice_count(call.top) if call.generates else 1
-            return SameGemini(shown, wanted, call.array, call.generates)
+            wanted = gemini_wire.choice_count(call.top)
+            return SameGemini(shown, wanted, call.array)
         return SamePlain(call, target, self._provider)
 
     def _back(self, middle: _Middle) -> Converted:
@@ -247,6 +285,7 @@ class Plan:
             self._provider.raised_error,
             sse.Decoder,
             ArrayForm if self._call.array else _plain,
+            self._recorder,
         )
 
 
@@ -310,9 +349,9 @@ def provider_of(call: Call, attempt: Attempt) -> Provider:
     provider = providers.for_channel(channel)
     if provider is None:
         raise ChannelFault("the channel's type is unknown", code="invalid_api_type")
-    if call.mode not in provider.modes:
+    if not {call.mode, call.work} & provider.modes:
         raise UnsupportedEndpoint(
-            f"{provider.name} channels have no {call.mode.value}", retryable=True
+            f"{provider.name} channels have no {call.work.value}", retryable=True
         )
     if attempt.key_index == routing.NO_KEY or not channel.keys:
         raise ChannelFault(
@@ -331,15 +370,17 @@ def _target(
             channel.model_mapping, call.model
         )
     dialect = _OWN_FORM.get(call.mode, Dialect.CHAT)
+    native: tuple[Dialect, ...] = (dialect,)
     if call.mode in dialects.CONVERTED:
         options = knobs.provider_options
         native = providers.dialects(provider, channel, model, call.path, options)
+    if call.mode in dialects.CONVERTED and call.generates:
         dialect = dialects.choose(
             call.dialect,
             native,
             partial(knobs.responses_policy.wants, channel, call.model),
         )
-    return Target(
+    target = Target(
         channel=channel,
         key=attempt.key,
         mode=call.mode,
@@ -354,6 +395,9 @@ def _target(
         asked=call.top,
         created=int(now),
     )
+    if call.mode is Mode.GEMINI and not call.generates:
+        act(target, call, provider, native)
+    return target
 
 
 def _inject(call: Call, target: Target, body: Body) -> None:
@@ -437,6 +481,8 @@ def _restored(body: Body, sent: Body, small: Body) -> Body:
 def _encoded(call: Call, body: Body) -> bytes:
     """The body's bytes: the client's own when every member is still the client's."""
     sent = call.top
+    if call.form is not None:
+        return call.form.encode(body)
     if body.get("model") == call.model and "model" in sent:
         body["model"] = sent["model"]
     if len(body) == len(sent) and all(sent.get(n) is v for n, v in body.items()):
@@ -476,8 +522,11 @@ def _headers(
     accept = call.head.get("accept")
     if not accept or accept == "*/*" or target.dialect is not call.dialect:
         accept = "text/event-stream" if call.stream else "application/json"
+        if call.mode in UNFRAMED and not call.stream:
+            accept = "*/*"
+    kind = "application/json" if call.form is None else call.form.content_type
     headers: Headers = [
-        ("Content-Type", "application/json"),
+        ("Content-Type", kind),
         ("Accept", accept),
         *provider.authorize(target),
     ]

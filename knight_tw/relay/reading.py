@@ -8,16 +8,21 @@ from urllib.parse import parse_qs
 from attrs import frozen
 
 from knight_tw.errors import InvalidRequest
+from knight_tw.pricing import IMAGE_OUTPUT_TOKENS, image_ratios
 from knight_tw.providers.provider import Body
 from knight_tw.records import Dialect, Mode
 from knight_tw.relay.call import Call
 from knight_tw.relay.knobs import Knobs
+from knight_tw.relay.media import PICTURES, TRANSCRIPTS
 from knight_tw.wire import (
+    audio,
     chat,
     completions,
     embeddings,
     gemini,
+    images,
     moderations,
+    rerank,
     responses,
     top,
 )
@@ -30,13 +35,13 @@ class Kind:
     Attributes:
         validate: Raises InvalidRequest for a body that no provider can answer.
         model: The model when the body names none; empty = it must.
-        streams: `stream` is looked at.
+        streams: Tells whether a stream is asked for; None = never.
         output_limit, choices: Read from the body for admission.
     """
 
     validate: Callable[[Body], None]
     model: str = ""
-    streams: bool = False
+    streams: Callable[[Body], bool] | None = None
     output_limit: Callable[[Body], int | None] | None = None
     choices: Callable[[Body], int] | None = None
 
@@ -61,27 +66,51 @@ def _validate_count(body: Body) -> None:
         raise InvalidRequest("messages is required", param="messages")
 
 
+_PICTURES = Kind(
+    images.validate,
+    images.DEFAULT_MODEL,
+    streams=top.read_stream,
+    output_limit=lambda body: IMAGE_OUTPUT_TOKENS,
+    choices=images.picture_count,
+)
+_TRANSCRIPTS = Kind(
+    audio.validate_transcript, audio.TRANSCRIPT_MODEL, streams=top.read_stream
+)
+
 KINDS: Mapping[Mode, Kind] = {
     Mode.CHAT: Kind(
         chat.validate,
-        streams=True,
+        streams=top.read_stream,
         output_limit=chat.output_limit,
         choices=chat.choice_count,
     ),
     Mode.COMPLETIONS: Kind(
         completions.validate,
-        streams=True,
+        streams=top.read_stream,
         output_limit=chat.output_limit,
         choices=chat.choice_count,
     ),
     Mode.RESPONSES: Kind(
-        responses.validate, streams=True, output_limit=responses.output_limit
+        responses.validate,
+        streams=top.read_stream,
+        output_limit=responses.output_limit,
     ),
     Mode.COMPACT: Kind(responses.validate_compact),
-    Mode.MESSAGES: Kind(_validate_messages, streams=True, output_limit=_claude_limit),
+    Mode.MESSAGES: Kind(
+        _validate_messages, streams=top.read_stream, output_limit=_claude_limit
+    ),
     Mode.COUNT_TOKENS: Kind(_validate_count),
     Mode.EMBEDDINGS: Kind(embeddings.validate),
     Mode.MODERATIONS: Kind(moderations.validate, moderations.DEFAULT_MODEL),
+    Mode.RERANK: Kind(rerank.validate),
+    Mode.ALPHA_SEARCH: Kind(lambda body: None, streams=top.read_stream),
+    Mode.IMAGES: _PICTURES,
+    Mode.IMAGE_EDITS: _PICTURES,
+    Mode.SPEECH: Kind(
+        audio.validate_speech, audio.SPEECH_MODEL, streams=audio.asks_events
+    ),
+    Mode.TRANSCRIPTIONS: _TRANSCRIPTS,
+    Mode.TRANSLATIONS: _TRANSCRIPTS,
 }
 
 _GENERATING = frozenset({"generateContent", "streamGenerateContent"})
@@ -93,7 +122,12 @@ def read_model(call: Call) -> None:
     Raises:
         InvalidRequest: the body is no JSON object or names no model.
     """
-    call.top = top.read_top(call.body)
+    if call.mode in TRANSCRIPTS and call.form is None:
+        raise InvalidRequest("the body must be multipart/form-data")
+    if call.mode is Mode.IMAGE_EDITS and call.form is not None:
+        call.form = images.uploaded(call.form)
+    fields = None if call.form is None else call.form.fields
+    call.top = top.read_top(call.body) if fields is None else dict(fields)
     if call.dialect is Dialect.GEMINI:
         call.stream = call.action == "streamGenerateContent"
         call.generates = call.action in _GENERATING
@@ -101,8 +135,9 @@ def read_model(call: Call) -> None:
         call.array = call.stream and query.get("alt", [""])[0] != "sse"
         return
     kind = KINDS[call.mode]
-    call.model = top.read_model(call.top, kind.model)
-    call.stream = kind.streams and top.read_stream(call.top)
+    # What an older path names counts when the body names nothing.
+    call.model = top.read_model(call.top, call.model or kind.model)
+    call.stream = kind.streams is not None and kind.streams(call.top)
 
 
 def validate(call: Call, knobs: Knobs) -> None:
@@ -115,6 +150,10 @@ def validate(call: Call, knobs: Knobs) -> None:
         gemini.validate(call.top, call.action)
         call.output_limit = gemini.output_limit(call.top)
         call.choices = gemini.choice_count(call.top)
+        if call.work is Mode.IMAGES:
+            call.output_limit = IMAGE_OUTPUT_TOKENS
+            call.choices = gemini.sample_count(call.top)
+            call.ratios = image_ratios(call.model, "", "", call.choices)
         return
     kind = KINDS[call.mode]
     kind.validate(call.top)
@@ -122,6 +161,11 @@ def validate(call: Call, knobs: Knobs) -> None:
         call.output_limit = kind.output_limit(call.top)
     if kind.choices is not None:
         call.choices = kind.choices(call.top)
-    if kind.streams and call.dialect is Dialect.CHAT:
+    if call.mode in PICTURES:
+        size, quality = images.asked_size(call.top), images.asked_quality(call.top)
+        call.ratios = image_ratios(call.model, size, quality, call.choices)
+    elif call.mode in TRANSCRIPTS and not (call.form and call.form.files("file")):
+        raise InvalidRequest("file is required", param="file")
+    elif kind.streams is not None and call.dialect is Dialect.CHAT:
         asked = chat.include_usage(call.top)
         call.include_usage = knobs.usage_by_default if asked is None else asked

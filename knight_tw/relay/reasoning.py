@@ -3,13 +3,12 @@
 What is kept of an answer and where it goes in a later request is `convert.recall`'s
 matter. A record is sealed with a key of this installation and bound to its user and
 tool call, so that nobody who can write to the cache can hand one user's reasoning to
-another. Nothing waits for a record longer than the cache lets it wait, and whatever goes
-wrong is as if nothing had been kept. Conversion specification, section 2.1.
+another. Nothing waits for a record longer than the cache lets it wait, and whatever
+goes wrong is as if nothing had been kept. Conversion specification, section 2.1.
 """
 
 from __future__ import annotations
 
-import binascii
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
@@ -34,15 +33,12 @@ without a provider's refusing the request."""
 CALLS = 32
 """Most calls of one answer that a record is kept for."""
 
+LONGEST_ID = 256
+"""Characters of a tool call's id; longer ones, and those beyond ASCII, are no id that a
+provider gives."""
+
 PURPOSE = b"knight reasoning memory v1"
 _NONCE = 12
-_UNREADABLE = (
-    InvalidTag,
-    binascii.Error,
-    UnicodeEncodeError,
-    msgspec.MsgspecError,
-    RecursionError,
-)
 
 
 @define(eq=False)
@@ -68,7 +64,7 @@ class Seal:
         try:
             raw = b64decode(sealed.encode("ascii"), validate=True)
             return self._cipher.decrypt(raw[:_NONCE], raw[_NONCE:], name.encode())
-        except (*_UNREADABLE, ValueError):
+        except (InvalidTag, ValueError):
             return None
 
 
@@ -87,7 +83,8 @@ class ReasoningMemory:
     def keep(self, user_id: int, kept: Mapping[str, Record], seconds: float) -> None:
         """Stores an answer's records; nobody waits for it."""
         texts: dict[int, bytes] = {}
-        for call_id, record in list(kept.items())[:CALLS]:
+        calls = [pair for pair in kept.items() if _is_id(pair[0])]
+        for call_id, record in calls[:CALLS]:
             name = _name(user_id, call_id)
             text = texts.get(id(record))
             if text is None:
@@ -96,12 +93,12 @@ class ReasoningMemory:
 
     async def find(self, user_id: int, call_ids: Sequence[str]) -> dict[str, Record]:
         """The records of the latest calls, those that can be had."""
-        wanted = list(dict.fromkeys(call_ids[-TURNS:]))
+        wanted = [c for c in dict.fromkeys(call_ids[-TURNS:]) if _is_id(c)]
         names = [_name(user_id, call_id) for call_id in wanted]
         answers = [self._cache.get(name) for name in names]
         waiting = [answer for answer in answers if isinstance(answer, Deferred)]
         if waiting:
-            await gatherResults(waiting)
+            await gatherResults(waiting, consumeErrors=True)
         found: dict[str, Record] = {}
         for call_id, name, answer in zip(wanted, names, answers, strict=True):
             text = await answer if isinstance(answer, Deferred) else answer
@@ -116,8 +113,12 @@ class ReasoningMemory:
             return None
         try:
             return msgspec.json.decode(opened, type=dict)
-        except _UNREADABLE:
+        except msgspec.MsgspecError:
             return None
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and 0 < len(text) <= LONGEST_ID
 
 
 def _name(user_id: int, call_id: str) -> str:

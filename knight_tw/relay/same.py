@@ -11,6 +11,7 @@ from attrs import field, frozen
 from knight_tw import providers
 from knight_tw.protocols.body import Machine
 from knight_tw.providers.provider import Provider, Target
+from knight_tw.records import Mode
 from knight_tw.relay.call import Call
 from knight_tw.relay.translate import Whole
 from knight_tw.wire import (
@@ -105,6 +106,10 @@ class SameChat:
         return changes
 
 
+_TELLING = frozenset({Mode.EMBEDDINGS, Mode.RERANK})
+"""Kinds of work whose clients read `usage` without asking whether it is there."""
+
+
 @frozen(eq=False)
 class SamePlain:
     """Embeddings, moderations and the like: JSON whose usage alone matters."""
@@ -121,7 +126,8 @@ class SamePlain:
             model=shown_model(self._call, self._target),
             reading=providers.reading(self._provider, self._target),
         )
-        return Whole(read.body, read.usage, self._nothing)
+        tells = self._target.mode in _TELLING
+        return Whole(read.body, read.usage, self._nothing, tells_usage=tells)
 
     def assembled(self, stream: bytes) -> Whole:
         """A stream is no such answer."""
@@ -202,13 +208,9 @@ class SameGemini:
     _model: str | None
     _candidates: int
     _array: bool
-    _generates: bool
 
     def whole(self, answer: bytes) -> Whole:
         """See `Translation`."""
-        if not self._generates:
-            other = gemini.read_other(answer)
-            return Whole(other.body, other.usage, Produced())
         read = gemini.read_answer(answer, model=self._model)
         return Whole(read.body, read.usage, read.produced)
 

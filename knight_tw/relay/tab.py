@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -31,6 +31,8 @@ from knight_tw.wire.produced import Produced
 NO_OUTPUT = frozenset({Mode.EMBEDDINGS, Mode.RERANK, Mode.MODERATIONS, Mode.SPEECH})
 """Kinds of work whose answer costs no output tokens."""
 
+BY_INPUT = NO_OUTPUT | {Mode.TRANSCRIPTIONS, Mode.TRANSLATIONS, Mode.ALPHA_SEARCH}
+"""Kinds of work that are charged for their input when no usage is reported."""
 
 SEARCHING = "search-preview"
 """Names of models that search by themselves end so; each call is a search."""
@@ -77,7 +79,6 @@ class Tab:
     synced: Deferred[None] | None = None
     _hold: Hold | None = None
     _estimate: int | None = None
-    _ratios: Mapping[str, Decimal] = field(factory=dict)
 
     async def open(self) -> None:
         """Set money aside for the call.
@@ -90,8 +91,11 @@ class Tab:
         if pricing.is_free(self.price) and not self.knobs.hold_free_models:
             self._hold = self._ledger.free_hold(call_id, user, token, unlimited)
             return
-        prompt = len(self._call.body)
+        prompt = self._call.weight
         hold = self._hold_for(prompt)
+        self._hold = self._ledger.quick_hold(call_id, user, token, unlimited, hold)
+        if self._hold is not None:
+            return
         comfort = self._ledger.comfort(user, token, unlimited, hold)
         if not (await comfort if isinstance(comfort, Deferred) else comfort):
             prompt = await self.estimate()
@@ -101,7 +105,7 @@ class Tab:
             prompt,
             self._call.output_limit or 0,
             self.knobs.floor,
-            self._ratios,
+            self._ratios(),
             self._request(),
         )
         granted = self._ledger.hold(call_id, user, token, unlimited, need, hold)
@@ -125,11 +129,21 @@ class Tab:
 
     @property
     def input_only(self) -> bool:
-        """True for work whose answer costs nothing."""
-        return self._call.mode in NO_OUTPUT
+        """True for work that is charged for its input when no usage is reported."""
+        return self._call.work in BY_INPUT
 
-    def settle(self, usage: Usage, evidence: str, content: str = "") -> None:
-        """The one charge; later calls of this or of `release` do nothing."""
+    def settle(
+        self,
+        usage: Usage,
+        evidence: str,
+        content: str = "",
+        pictures: int | None = None,
+    ) -> None:
+        """The one charge; later calls of this or of `release` do nothing.
+
+        Args:
+            pictures: How many were delivered, None for other work.
+        """
         if self.closed or self._hold is None:
             return
         self.closed = True
@@ -142,12 +156,15 @@ class Tab:
                 usage.tool_calls,
                 responses_route=call.dialect is Dialect.RESPONSES,
             )
-        request = self._request()
+        request, ratios = self._request(), self._ratios(pictures)
+        if ratios:
+            told_ratios = {n: pricing.json_number(r) for n, r in ratios.items()}
+            call.notes["image_ratios"] = told_ratios
         try:
             amount = pricing.quota(
                 self.price,
                 usage,
-                other_ratios=self._ratios,
+                other_ratios=ratios,
                 surcharges=surcharges,
                 claude=claude,
                 request=request,
@@ -186,12 +203,23 @@ class Tab:
         if self._hold is not None:
             self._ledger.release(self._hold)
 
+    def _ratios(self, pictures: int | None = None) -> Mapping[str, Decimal]:
+        """Factors of a price per call; of other prices the tokens know them."""
+        ratios = self._call.ratios
+        if not ratios or self.price.per_call is None:
+            return {}
+        return ratios if pictures is None else {**ratios, "n": Decimal(pictures)}
+
     def _who(self) -> tuple[int, int, bool]:
         caller = self._call.caller
         token = caller.token
         if token is None:
             return caller.user.id, 0, True
         return caller.user.id, token.id, token.unlimited_quota
+
+    def _assumed_output(self) -> int:
+        """Output tokens of a call that names no limit."""
+        return 0 if self._call.work in NO_OUTPUT else self.knobs.hold_output
 
     def _hold_for(self, prompt: int) -> int:
         return pricing.hold(
@@ -200,7 +228,7 @@ class Tab:
             self._call.output_limit,
             self.knobs.floor,
             n=self._call.choices,
-            assumed_output=0 if self.input_only else self.knobs.hold_output,
-            other_ratios=self._ratios,
+            assumed_output=self._assumed_output(),
+            other_ratios=self._ratios(),
             request=self._request(),
         )

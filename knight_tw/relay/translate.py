@@ -23,11 +23,17 @@ class Whole:
         body: What the client gets.
         usage: What the provider reported, None when nothing or only zeros.
         produced: What is counted when nothing was reported.
+        content_type: Of the body; empty = JSON.
+        verbatim: The body is the provider's own, and so is its content type.
+        tells_usage: Clients read the usage: one that was counted is written into it.
     """
 
     body: bytes
     usage: Usage | None
     produced: Produced
+    content_type: str = ""
+    verbatim: bool = False
+    tells_usage: bool = False
 
 
 class Translation(Protocol):

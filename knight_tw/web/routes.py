@@ -33,8 +33,8 @@ class Route:
     methods: tuple[str, ...] = ("POST",)
 
 
-def _work(path: str, dialect: Dialect, mode: Mode, served: str = "") -> Route:
-    return Route(dialect, mode, served or path)
+def _work(path: str, dialect: Dialect, mode: Mode) -> Route:
+    return Route(dialect, mode, path)
 
 
 _FIXED: Mapping[str, tuple[Route, ...]] = {
@@ -58,6 +58,25 @@ _FIXED: Mapping[str, tuple[Route, ...]] = {
         "/v1beta/openai/embeddings": _work(
             "/v1/embeddings", Dialect.CHAT, Mode.EMBEDDINGS
         ),
+        "/v1beta/openai/images/generations": _work(
+            "/v1/images/generations", Dialect.CHAT, Mode.IMAGES
+        ),
+        "/v1/images/generations": _work(
+            "/v1/images/generations", Dialect.CHAT, Mode.IMAGES
+        ),
+        "/v1/images/edits": _work("/v1/images/edits", Dialect.CHAT, Mode.IMAGE_EDITS),
+        "/v1/edits": _work("/v1/images/edits", Dialect.CHAT, Mode.IMAGE_EDITS),
+        "/v1/audio/speech": _work("/v1/audio/speech", Dialect.CHAT, Mode.SPEECH),
+        "/v1/audio/transcriptions": _work(
+            "/v1/audio/transcriptions", Dialect.CHAT, Mode.TRANSCRIPTIONS
+        ),
+        "/v1/audio/translations": _work(
+            "/v1/audio/translations", Dialect.CHAT, Mode.TRANSLATIONS
+        ),
+        "/v1/rerank": _work("/v1/rerank", Dialect.CHAT, Mode.RERANK),
+        "/v2/rerank": _work("/v1/rerank", Dialect.CHAT, Mode.RERANK),
+        "/rerank": _work("/v1/rerank", Dialect.CHAT, Mode.RERANK),
+        "/v1/alpha/search": _work("/v1/alpha/search", Dialect.CHAT, Mode.ALPHA_SEARCH),
     }.items()
 }
 
@@ -74,6 +93,7 @@ ACTIONS = frozenset(
 """What can be done with a model on Gemini's paths."""
 
 _ACTION = re.compile(r"/v1(?:beta)?/models/(?P<model>.+):(?P<action>[A-Za-z]+)\Z")
+_ENGINE = re.compile(r"/v1/engines/(?P<model>.+)/embeddings\Z")
 _GET = ("GET", "HEAD")
 _LISTS: tuple[tuple[re.Pattern[str], str, Dialect], ...] = (
     (re.compile(r"/v1/models/?\Z"), "models", Dialect.CHAT),
@@ -119,6 +139,11 @@ def find(path: str) -> tuple[Route, ...]:
     action = _ACTION.match(path)
     if action is not None:
         return _acted(path, action["model"], action["action"])
+    engine = _ENGINE.match(path)
+    if engine is not None:
+        named = engine["model"]
+        kind = Mode.EMBEDDINGS
+        return (Route(Dialect.CHAT, kind, "/v1/embeddings", argument=named),)
     return (*_lists(path), *_unserved(path))
 
 

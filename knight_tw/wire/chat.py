@@ -238,7 +238,7 @@ def _read_usual(body: bytes, model: str | None, identity: str) -> Answer | None:
         return None
     if model is not None and found.model != model:
         return None
-    if b"\\ud" in body or b"\\uD" in body:
+    if b"\\" in body and (b"\\ud" in body or b"\\uD" in body):
         # Surrogates, which may be broken: decoding the texts would tell.
         return None
     usage = found.usage.usage()

@@ -76,6 +76,20 @@ def choice_count(body: Body) -> int:
     return number or 1
 
 
+def sample_count(body: Body) -> int:
+    """How many pictures a `predict` request asks for."""
+    parameters = top.read_object(body, "parameters") or {}
+    number = parameters.get("sampleCount")
+    if number is None or number == 0:
+        return 1
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise InvalidRequest(
+            "parameters.sampleCount must be a whole number",
+            param="parameters.sampleCount",
+        )
+    return min(max(int(number), 1), MOST_CHOICES)
+
+
 def declines_thinking(body: Body) -> bool:
     """True when the client asks for no thinking, which may have its own price."""
     config = _config(body)

@@ -22,8 +22,8 @@ from knight_tw.records import Mode
 from knight_tw.wire import sse, top
 from knight_tw.wire.answers import AS_OPENAI, EMPTY, Plain, Reading, read_plain
 from knight_tw.wire.forms import Form, Part
-from knight_tw.wire.named_pass import Mark, NamedEvent, NamedPass
-from knight_tw.wire.produced import Produced
+from knight_tw.wire.named_pass import Mark, NamedEvent, NamedPass, is_filled
+from knight_tw.wire.rendered import Rendered
 
 Body = MutableMapping[str, Any]
 
@@ -63,7 +63,7 @@ def validate(body: Body) -> None:
     """
     model = top.read_model(body, DEFAULT_MODEL)
     size = asked_size(body)
-    if "×" in size:
+    if "\u00d7" in size:
         raise InvalidRequest("size must be written with the letter x", param="size")
     known = SIZES.get(model)
     if known is not None and size and size not in known:
@@ -122,7 +122,7 @@ class _Picture(Struct, gc=False):
     @property
     def there(self) -> bool:
         """True when it was delivered."""
-        return len(memoryview(self.b64_json)) > len(b"null") or bool(self.url)
+        return is_filled(self.b64_json) or bool(self.url)
 
 
 class _Answer(Struct, gc=False):
@@ -182,7 +182,7 @@ class ImagesPass(NamedPass):
         self._tokens = tokens
         self.produced.pictures = 0
 
-    def note(self, event: NamedEvent, produced: Produced) -> Mark:
+    def note(self, event: NamedEvent, produced: Rendered) -> Mark:
         """See `NamedPass`."""
         kind = event.type.rpartition(".")[2]
         if kind == "partial_image":

@@ -23,7 +23,7 @@ from knight_tw.wire.answers import (
     refuse_errors,
     unreadable,
 )
-from knight_tw.wire.produced import Produced
+from knight_tw.wire.rendered import Rendered
 from knight_tw.wire.sse import Event
 from knight_tw.wire.usage import read_usage
 
@@ -54,7 +54,13 @@ class NamedEvent(Struct, gc=False):
     @property
     def has_picture(self) -> bool:
         """True when it brings one."""
-        return len(memoryview(self.b64_json)) > len(b"null") or bool(self.url)
+        return is_filled(self.b64_json) or bool(self.url)
+
+
+def is_filled(member: Raw) -> bool:
+    """True for an undecoded member that is there and not null or an empty text."""
+    view = memoryview(member)
+    return len(view) > len(b"null") or bytes(view) not in (b"", b"null", b'""')
 
 
 _EVENT = msgspec.json.Decoder(NamedEvent)
@@ -77,10 +83,10 @@ class NamedPass:
         self.began = False
         self.finished = False
         self.events = 0
-        self.produced = Produced()
+        self.produced = Rendered()
         self.usage: Usage | None = None
 
-    def note(self, event: NamedEvent, produced: Produced) -> Mark:
+    def note(self, event: NamedEvent, produced: Rendered) -> Mark:
         """What the event is; takes in what it brings."""
         raise NotImplementedError
 
@@ -127,7 +133,8 @@ class NamedPass:
             raise unreadable(event.data) from None
         if not read.type:
             read.type = event.event
-        if read.error or read.type in ("", "error"):
+        doubtful = read.error or read.type in ("", "error")
+        if doubtful and event.data.lstrip().startswith(b"{"):
             refuse_errors(decode_object(event.data), self._reading.raised_error)
         return read
 

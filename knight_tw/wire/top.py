@@ -68,10 +68,8 @@ def _compact(body: bytes, top: Top) -> bool:
     A name that is written with escapes, or a second member of a name, can only make the
     text longer than this sum.
     """
-    size = 1
-    for name, raw in top.items():
-        size += len(name) + len(memoryview(raw)) + 4
-    return len(body) == max(size, 2)
+    names, values = sum(map(len, top)), sum(map(len, map(memoryview, top.values())))
+    return len(body) == max(1 + names + values + 4 * len(top), 2)
 
 
 def _refuse_repeats(body: bytes, top: Top) -> None:

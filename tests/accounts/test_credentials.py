@@ -1,5 +1,7 @@
 """Where a relay call's credential stands (relay specification, section 3)."""
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from knight_tw.accounts.credentials import Credential, credential
@@ -63,8 +65,27 @@ class Places(SynchronousTestCase):
         self.assertEqual(credential(way).key, KEY)
 
 
+def outcome(way: Head) -> Credential | str:
+    """The credential, or the words of the refusal."""
+    try:
+        return credential(way)
+    except InvalidKey as error:
+        return error.message
+
+
 class Forms(SynchronousTestCase):
     """What is accepted and refused."""
+
+    @given(
+        st.sampled_from(("Bearer sk-", "bearer sk-", "Bearer  ", "sk-", "Bearer", "")),
+        st.text("aB9_- \n\té", max_size=9),
+    )
+    @settings(max_examples=100, deadline=None)
+    def test_short_way(self, prefix: str, key: str) -> None:
+        """The path with a short way of its own reads headers like any other."""
+        usual = head("/v1/chat/completions", authorization=prefix + key)
+        other = head("/v1/completions", authorization=prefix + key)
+        self.assertEqual(outcome(usual), outcome(other))
 
     def test_pin(self) -> None:
         """What follows the key is the channel pin."""

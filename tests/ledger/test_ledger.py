@@ -247,6 +247,29 @@ class HoldTests(LedgerCase):
         self.flush()
         self.assertEqual(self.hold("b").place, Place.MEMORY)
 
+    def test_quick_hold(self) -> None:
+        """Granted at once to a known caller with comfort, as `hold` grants it."""
+        self.seed()
+        self.assertIsNone(self.ledger.quick_hold("a", USER, TOKEN, False, 5625))
+        known = self.hold("b")
+        hold = self.ledger.quick_hold("c", USER, TOKEN, False, 5625)
+        assert hold is not None
+        self.assertEqual((hold.place, hold.amount), (known.place, known.amount))
+        self.assertIsNone(self.ledger.quick_hold("d", USER, TOKEN, False, RICH))
+        self.ledger.settle(hold, 550, row("c"))
+        self.ledger.release(known)
+        self.flush()
+        self.assertEqual((self.books().quota, self.books().held), (RICH - 550, 0))
+
+    def test_no_quick_hold_on_a_full_journal(self) -> None:
+        """It is left to `hold` to refuse."""
+        self.seed()
+        ledger = self.ledger = self.started(max_bytes=200)
+        hold = self.hold()
+        self.world.main.away = True
+        ledger.settle(hold, 550, row())
+        self.assertIsNone(ledger.quick_hold("b", USER, TOKEN, False, 1))
+
     def test_several_processes_share(self) -> None:
         """With more processes the margin grows with what each has promised."""
         self.seed(quota=TRUST * 4)

@@ -58,12 +58,16 @@ class Addresses(SynchronousTestCase):
             ("streamGenerateContent", "streamGenerateContent?alt=sse"),
             ("generateContent", "generateContent"),
             ("embedContent", "embedContent"),
-            ("countTokens", "countTokens"),
         ):
             attempt = aim(path=f"/v1/models/mine/x:{action}", query="key=secret")
             self.assertEqual(GEMINI.url(attempt), f"{ROOT}/gemini-2.5-flash:{sent}")
         aimless = aim(path="/v1/other", model="models/a b@1")
         self.assertEqual(GEMINI.url(aimless), f"{ROOT}/a%20b@1:generateContent")
+
+    def test_counting(self) -> None:
+        """A Gemini client's prompt is counted by its own action."""
+        attempt = aim(Mode.COUNT_TOKENS, path="/v1beta/models/mine:countTokens")
+        self.assertEqual(GEMINI.url(attempt), f"{ROOT}/gemini-2.5-flash:countTokens")
 
     def test_versions(self) -> None:
         """The option says the version, by the model or for all."""
@@ -86,7 +90,7 @@ class Addresses(SynchronousTestCase):
 
     def test_other_work(self) -> None:
         """What a model does not do may be tried elsewhere."""
-        for mode in (Mode.IMAGES, Mode.SPEECH, Mode.COUNT_TOKENS):
+        for mode in (Mode.IMAGES, Mode.SPEECH, Mode.MODERATIONS):
             with self.assertRaises(UnsupportedEndpoint) as caught:
                 GEMINI.url(aim(mode))
             self.assertTrue(caught.exception.retryable)

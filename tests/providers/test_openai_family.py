@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec import Raw
 from twisted.trial.unittest import SynchronousTestCase
 
 from knight_tw.errors import InvalidRequest
 from knight_tw.providers.openai import OPENAI
-from knight_tw.providers.openai_family import fit_reasoning, prepare, take_suffix
+from knight_tw.providers.openai_family import (
+    apply_effort,
+    fit_reasoning,
+    prepare,
+    take_suffix,
+    write_model,
+)
 from knight_tw.records import Dialect, Mode
 from tests.providers.attempts import prepared, target
 
@@ -144,6 +152,33 @@ class Reasoning(SynchronousTestCase):
         prepare(body, target(model="gpt-4o"))
         self.assertIs(body["messages"], messages)
         self.assertEqual(body["model"], "gpt-4o")
+
+
+class Untouched(SynchronousTestCase):
+    """Models that are no reasoning models."""
+
+    @given(
+        st.builds(
+            "".join,
+            st.lists(
+                st.sampled_from(
+                    ("o", "1", "3", "gpt-", "4o", "5", "-high", "-mini", "x", "-max")
+                ),
+                max_size=4,
+            ),
+        )
+    )
+    @settings(max_examples=150, deadline=None)
+    def test_passed_over(self, model: str) -> None:
+        """For any name `prepare` does what its three steps do."""
+        sent = {"model": model, "max_tokens": 5, "temperature": 1, "messages": []}
+        short, long = target(model=model), target(model=model)
+        body, steps = dict(sent), dict(sent)
+        prepare(body, short)
+        apply_effort(steps, long)
+        fit_reasoning(steps, long.model)
+        write_model(steps, long)
+        self.assertEqual((body, short.model), (steps, long.model))
 
 
 class Names(SynchronousTestCase):

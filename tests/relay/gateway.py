@@ -329,6 +329,7 @@ class Gateway:
         self.relaying = relaying = Relaying.build(
             settings,
             self.clock,
+            secret="of the tests",
             db=self.db,
             cache=cache,
             snapshots=self.snapshots,

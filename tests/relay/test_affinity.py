@@ -146,6 +146,18 @@ class Cases:
             self.talk(gateway)
             self.assertEqual(self.served(gateway), [2, 1, last], option)
 
+    def test_forgotten_at_once(self) -> None:
+        """An entry of a channel out of service goes, even if nobody serves then."""
+        gateway = self.gateway()
+        self.move(gateway)
+        self.talk(gateway)
+        self.disable(gateway, 2, 2)
+        gateway.provider.script = [refusal(400), chat()]
+        self.talk(gateway)
+        self.disable(gateway, 2, 1)
+        self.talk(gateway)
+        self.assertEqual(self.served(gateway), [2, 1])
+
     def disable(self, gateway: Gateway, channel: int, status: int) -> None:
         """Sets a channel's status."""
         table = schema.channels
@@ -211,6 +223,7 @@ class Cases:
             "stop_reason": "end_turn",
             "usage": {"input_tokens": 1, "output_tokens": 1},
         }
+        gateway.option("SelfUseModeEnabled", "true")
         gateway.channel(whole(answer), type=14, models="claude-sonnet-4-5")
         body = question(
             model="claude-sonnet-4-5", max_tokens=9, metadata={"user_id": "u"}

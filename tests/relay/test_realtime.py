@@ -472,6 +472,25 @@ class Goodbyes(Case):
         self.assertEqual(self.gateway.dial().status, 503)
         self.assertEqual(len(sessions), 0)
 
+    def test_sessions_fill_a_channel(self) -> None:
+        """A session counts as a call from its handshake to its end."""
+        values = '{"max_concurrency": 1}'
+        first = self.session(settings=values)
+        refused = self.gateway.dial()
+        self.assertEqual(
+            (refused.status, refused.error["code"]), (429, "channel_saturated")
+        )
+        first.sendClose(1000)
+        self.gateway.pump()
+        self.assertEqual(self.gateway.dial().status, 101)
+
+    def test_attempts_that_fail_free_the_channel(self) -> None:
+        """A handshake that comes to nothing takes no place."""
+        values = '{"max_concurrency": 1}'
+        self.gateway.realtime(refuser(400), Server, settings=values)
+        self.assertEqual(self.gateway.dial().status, 400)
+        self.assertEqual(self.gateway.dial().status, 101)
+
     def test_close_all(self) -> None:
         """When time is up, the answer under way does not count any more."""
         client = self.session()

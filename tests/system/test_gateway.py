@@ -170,6 +170,26 @@ class Crash(Case):
             thread.join()
 
 
+class Metrics(Case):
+    """`/metrics` of a process."""
+
+    def test_a_call_can_be_seen(self) -> None:
+        """Its traces are on the page, which a caller on this machine may read."""
+        self.addCleanup(self.first.stop)
+        self.ask()
+        self.settled(1)
+        text = self.process.ask("GET", "/metrics")[1].decode()
+        kind = 'dialect="chat",mode="chat",stream="false",code="200"'
+        for line in (
+            f"knight_calls_total{{{kind}}} 1",
+            'knight_attempts_total{provider="OpenAI",outcome="ok"} 1',
+            'knight_quota_charged_total{evidence="provider"} 38',
+            'knight_upstream_connections{state="idle"} 1',
+            "knight_leader 1",
+        ):
+            self.assertIn(f"\n{line}\n", text)
+
+
 class Stop(Case):
     """SIGTERM."""
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from knight_tw.errors import KnightError
-from knight_tw.wire import chat
+from knight_tw.wire import chat, top
 from knight_tw.wire.answers import AS_OPENAI, Reading
 from knight_tw.wire.chat import read_answer
 
@@ -117,3 +117,36 @@ class Answers(SynchronousTestCase):
         self.assertIsNotNone(answer.produced._later)
         self.assertEqual(answer.produced.text, "hé")
         self.assertEqual(answer.produced.characters, 2)
+
+
+class Requests(SynchronousTestCase):
+    """Chat requests, by the members that are looked at."""
+
+    @given(
+        st.sampled_from(
+            ("[{}]", "[ {}]", "[{", "[]", "[ ]", "{}", "null", '""', '"hi"', "[1]", "7")
+        ),
+        st.sampled_from(("", '"suffix":"s",', '"n":1,', '"n":0,', '"max_tokens":"x",')),
+    )
+    @settings(max_examples=80, deadline=None)
+    def test_messages(self, messages: str, more: str) -> None:
+        """A list of objects passes at once, every other value as it always did."""
+        body = f'{{{more}"messages":{messages}}}'.encode()
+        self.assertEqual(refusal(body, chat.validate), refusal(body, by_all_rules))
+
+
+def by_all_rules(body: Any) -> None:
+    """What `chat.validate` asks, with nothing passed over."""
+    chat._require_messages(body)
+    chat.output_limit(body)
+    chat.choice_count(body)
+    chat.search_context_size(body)
+    chat.include_usage(body)
+
+
+def refusal(body: bytes, validate: Any) -> tuple[Any, ...]:
+    try:
+        validate(top.read_top(body))
+    except KnightError as error:
+        return error.message, error.param
+    return ()

@@ -73,6 +73,8 @@ def _checked(body: Json) -> Iterator[str]:
             if name in body:
                 yield f"{name}: only allowed when tools are specified"
     for n, tool in enumerate(tools or ()):
+        if tool.get("type") != "function":
+            continue
         yield from TOOL.faults(tool, f"tools.{n}")
         if tool["function"].get("parameters", {}).get("type") != "object":
             yield f"tools.{n}.function.parameters: type must be object"
@@ -141,8 +143,9 @@ def read(body: Json) -> Heard:
         model=body["model"],
         stream=bool(body.get("stream")),
         tools={
-            t["function"]["name"]: t["function"]["parameters"]
+            t["function"]["name"]: t["function"].get("parameters") or {}
             for t in body.get("tools") or ()
+            if t["type"] == "function"
         },
         stop=_stop(body),
         schema=schema.get("schema"),

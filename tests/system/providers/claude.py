@@ -24,7 +24,7 @@ from tests.system.scenarios import SCENARIOS, Ending, Tokens, Turn, fragments
 WHO = "claude"
 BODY = typed(
     MessageCreateParamsStreaming,
-    *("temperature", "top_p", "top_k"),
+    *("temperature", "top_p", "top_k", "context_management"),
     optional=frozenset({"stream"}),
 )
 MESSAGE = typed(UserMessageParam)
@@ -67,6 +67,8 @@ def _checked(body: Json) -> Iterator[str]:
     if (body.get("temperature") or 0) > 1:
         yield "temperature: 0..1"
     for n, tool in enumerate(body.get("tools") or ()):
+        if tool.get("type") not in (None, "custom"):
+            continue
         yield from TOOL.faults(tool, f"tools.{n}")
         if tool["input_schema"].get("type") != "object":
             yield f"tools.{n}.input_schema.type: must be object"
@@ -185,7 +187,10 @@ def read(body: Json) -> Heard:
         model=body["model"],
         stream=bool(body.get("stream")),
         system=system,
-        tools={t["name"]: t["input_schema"] for t in body.get("tools") or ()},
+        tools={
+            tool["name"]: tool.get("input_schema") or {}
+            for tool in body.get("tools") or ()
+        },
         stop=tuple(body.get("stop_sequences") or ()),
         schema=_schema(body),
         limit=body["max_tokens"],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from google.genai import types
@@ -31,6 +32,8 @@ PART = modelled(types.Part)
 CALL = modelled(types.FunctionCall)
 RESULT = modelled(types.FunctionResponse)
 DECLARATION = modelled(types.FunctionDeclaration)
+USERS = frozenset({"args", "response", "parametersJsonSchema", "responseJsonSchema"})
+"""Fields whose content is the user's, names included."""
 KINDS = (
     *("text", "inlineData", "fileData", "functionCall", "functionResponse"),
     *("executableCode", "codeExecutionResult"),
@@ -51,6 +54,19 @@ def third(model: str) -> bool:
 
 
 # requests ----------------------------------------------------------------------------
+
+
+def camel(value: Any) -> Any:
+    """A body in the one spelling of names; the service takes snake case as well."""
+    if isinstance(value, list):
+        return [camel(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    spelt = {
+        re.sub(r"_(\w)", lambda found: found[1].upper(), name): inner
+        for name, inner in value.items()
+    }
+    return {n: inner if n in USERS else camel(inner) for n, inner in spelt.items()}
 
 
 def check(body: Json) -> list[str]:
@@ -109,9 +125,9 @@ def _check_contents(body: Json) -> Iterator[str]:
         waiting = [
             (p["functionCall"].get("id"), p["functionCall"]["name"]) for p in calls
         ]
-        if calls and third(body["model"]) and n > asked:
-            if not calls[0].get("thoughtSignature"):
-                yield f"{where}: function call is missing a thought_signature"
+        unsigned = calls and not calls[0].get("thoughtSignature")
+        if unsigned and third(body["model"]) and n > asked:
+            yield f"{where}: function call is missing a thought_signature"
         for part in parts:
             yield from _check_part(part, where)
     if waiting:
@@ -161,9 +177,7 @@ def read(body: Json) -> Heard:
         stream=body["stream"],
         system="\n\n".join(part["text"] for part in system),
         tools={
-            tool["name"]: _lowered(
-                tool.get("parametersJsonSchema") or tool.get("parameters") or {}
-            )
+            tool["name"]: tool.get("parametersJsonSchema") or tool.get("parameters", {})
             for tool in _declared(body)
         },
         stop=tuple(config.get("stopSequences") or ()),
@@ -191,20 +205,6 @@ def read(body: Json) -> Heard:
             elif "functionResponse" in part:
                 turn.results.append(_result(part["functionResponse"]))
     return heard
-
-
-def _lowered(schema: Any) -> Any:
-    """A schema whose types are spelt in lower case, whatever they were."""
-    if isinstance(schema, Mapping):
-        return {
-            name: value.lower()
-            if name == "type" and isinstance(value, str)
-            else _lowered(value)
-            for name, value in schema.items()
-        }
-    if isinstance(schema, list):
-        return [_lowered(one) for one in schema]
-    return schema
 
 
 def _result(told: Json) -> tuple[str, str]:

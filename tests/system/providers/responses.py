@@ -29,12 +29,14 @@ from tests.system.providers.shapes import typed
 from tests.system.scenarios import Ending, Tokens, Turn, fragments
 
 WHO = "responses"
-BODY = typed(ResponseCreateParamsNonStreaming, "stream")
+BODY = typed(ResponseCreateParamsNonStreaming, "stream", "client_metadata")
 ITEMS = {
     "message": typed(Message, "id", "phase"),
     "function_call": typed(responses.ResponseFunctionToolCallParam),
     "function_call_output": typed(FunctionCallOutput),
-    "reasoning": typed(responses.ResponseReasoningItemParam),
+    "reasoning": typed(
+        responses.ResponseReasoningItemParam, optional=frozenset({"id"})
+    ),
 }
 PARTS = {
     "input_text": typed(responses.ResponseInputTextParam),
@@ -66,10 +68,8 @@ def _checked(body: Json) -> Iterator[str]:
     if (body.get("max_output_tokens") or 16) < 16:
         yield "max_output_tokens: at least 16"
     for n, tool in enumerate(body.get("tools") or ()):
-        yield from TOOL.faults(
-            {"strict": False, **tool} if tool.get("strict") is False else tool,
-            f"tools.{n}",
-        )
+        if tool.get("type") == "function":
+            yield from TOOL.faults(tool, f"tools.{n}")
     if not body.get("tools") and body.get("tool_choice") not in (None, "auto"):
         yield "tool_choice: there are no tools"
     form = (body.get("text") or {}).get("format") or {}
@@ -130,7 +130,11 @@ def read(body: Json) -> Heard:
     heard = Heard(
         model=body["model"],
         stream=bool(body.get("stream")),
-        tools={t["name"]: t["parameters"] for t in body.get("tools") or ()},
+        tools={
+            tool["name"]: tool["parameters"]
+            for tool in body.get("tools") or ()
+            if tool["type"] == "function"
+        },
         schema=((body.get("text") or {}).get("format") or {}).get("schema"),
         limit=body.get("max_output_tokens"),
         thinking=(body.get("reasoning") or {}).get("effort") not in (None, "none"),

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
-from tests.system.providers import chat, claude, gemini, responses
+from tests.system.providers import chat, claude, gemini, rerank, responses
 from tests.system.providers.heard import Heard, Json
 from tests.system.scenarios import Turn, after, asking
 
@@ -63,13 +63,14 @@ def scenario_turn(heard: Heard) -> tuple[Turn, int]:
 
 @define(eq=False)
 class Providers:
-    """Four providers behind one address; `asked` holds what they were asked.
+    """All providers behind one address.
 
-    Args:
-        script: Finds the answer.
+    Attributes:
+        script: Finds the answers to conversations.
+        asked: What they were asked.
     """
 
-    _script: Script = scenario_turn
+    script: Script = scenario_turn
     asked: list[Asked] = field(factory=list)
     url: str = ""
     _server: ThreadingHTTPServer | None = None
@@ -98,7 +99,7 @@ class Providers:
 
     def turn(self, asked: Asked) -> tuple[Turn, int]:
         """The answer to a request."""
-        return self._script(asked.heard)
+        return self.script(asked.heard)
 
 
 class _Server(ThreadingHTTPServer):
@@ -128,11 +129,15 @@ class _Connection(BaseHTTPRequestHandler):
         found = ACTION.match(path)
         if found:
             action = found["action"]
-            body |= {"model": found["model"], "stream": action.startswith("stream")}
+            named = {"model": found["model"], "stream": action.startswith("stream")}
+            body = gemini.camel(body) | named
             self._answer(Asked(gemini, body, gemini.check(body), headers, action))
         elif path.endswith("/count_tokens"):
             body |= {"max_tokens": 1}
             self._answer(Asked(claude, body, claude.check(body), headers, "count"))
+        elif path in rerank.PATHS:
+            body |= {"provider": rerank.PATHS[path]}
+            self._answer(Asked(rerank, body, rerank.check(body), headers, "rerank"))
         elif path in PATHS:
             dialect = PATHS[path]
             self._answer(Asked(dialect, body, dialect.check(body), headers))
@@ -151,6 +156,8 @@ class _Connection(BaseHTTPRequestHandler):
             return self._whole(int(how), asked.dialect.failure(int(how), text))
         if asked.action.startswith("count"):
             return self._whole(200, asked.dialect.count(asked.body))
+        if asked.action == "rerank":
+            return self._whole(200, rerank.answer(asked.body))
         try:
             turn, spoken = self.owner.turn(asked)
         except LookupError as error:

@@ -1,0 +1,1 @@
+"""Coding agents through a running gateway: `python -m tests.agents`."""

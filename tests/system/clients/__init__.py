@@ -1,0 +1,1 @@
+"""The real clients, one module per dialect, each behind `answers.Client`."""
