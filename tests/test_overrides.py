@@ -656,6 +656,12 @@ class MergeTests(SynchronousTestCase):
         self.assertEqual(overrides.merge(None, {"y": 2}), {"y": 2})
         self.assertEqual(overrides.merge({"x": 1}, None), {"x": 1})
 
+    def test_template_on_a_malformed_override(self) -> None:
+        """It is the channel's fault, as it is without a template."""
+        with self.assertRaises(ChannelFault) as caught:
+            overrides.merge({"operations": []}, {"operations": 3})
+        self.assertEqual(caught.exception.code, "channel:param_override_invalid")
+
 
 class HeaderOverrideTests(SynchronousTestCase):
     CLIENT = (

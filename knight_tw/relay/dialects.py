@@ -7,7 +7,6 @@ specification, section 9, step 5).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
@@ -16,6 +15,7 @@ from attrs import frozen
 
 from knight_tw.convert import chat, claude, gemini, responses
 from knight_tw.errors import UnsupportedEndpoint
+from knight_tw.patterns import Pattern, PatternInvalid, compiled
 from knight_tw.records import Channel, Dialect, Mode
 
 SIDES: Mapping[Dialect, ModuleType] = {
@@ -40,7 +40,7 @@ class ResponsesPolicy:
     all_channels: bool = True
     channel_ids: frozenset[int] = frozenset()
     channel_types: frozenset[int] = frozenset()
-    patterns: tuple[re.Pattern[str], ...] = ()
+    patterns: tuple[Pattern, ...] = ()
 
     @classmethod
     def read(cls, value: Any) -> ResponsesPolicy:
@@ -64,15 +64,15 @@ class ResponsesPolicy:
             or channel.id in self.channel_ids
             or channel.type in self.channel_types
         )
-        return named and any(pattern.search(model) for pattern in self.patterns)
+        return named and any(pattern.found_in(model) for pattern in self.patterns)
 
 
-def _compiled(patterns: Any) -> list[re.Pattern[str]]:
+def _compiled(patterns: Any) -> list[Pattern]:
     found = []
     for pattern in patterns:
         try:
-            found.append(re.compile(str(pattern)))
-        except re.error:
+            found.append(compiled(str(pattern)))
+        except PatternInvalid:
             continue
     return found
 

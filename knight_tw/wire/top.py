@@ -68,8 +68,9 @@ def _compact(body: bytes, top: Top) -> bool:
     A name that is written with escapes, or a second member of a name, can only make the
     text longer than this sum.
     """
-    names, values = sum(map(len, top)), sum(map(len, map(memoryview, top.values())))
-    return len(body) == max(1 + names + values + 4 * len(top), 2)
+    values: map[memoryview[int]] = map(memoryview, top.values())
+    length = 1 + sum(map(len, top)) + sum(map(len, values)) + 4 * len(top)
+    return len(body) == max(length, 2)
 
 
 def _refuse_repeats(body: bytes, top: Top) -> None:

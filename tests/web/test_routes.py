@@ -17,6 +17,13 @@ class Table(SynchronousTestCase):
             "/v1/embeddings": (Dialect.CHAT, Mode.EMBEDDINGS),
             "/v1/moderations": (Dialect.CHAT, Mode.MODERATIONS),
             "/v1beta/openai/chat/completions": (Dialect.CHAT, Mode.CHAT),
+            "/v1/images/generations": (Dialect.CHAT, Mode.IMAGES),
+            "/v1/images/edits": (Dialect.CHAT, Mode.IMAGE_EDITS),
+            "/v1/audio/speech": (Dialect.CHAT, Mode.SPEECH),
+            "/v1/audio/transcriptions": (Dialect.CHAT, Mode.TRANSCRIPTIONS),
+            "/v1/audio/translations": (Dialect.CHAT, Mode.TRANSLATIONS),
+            "/v1/rerank": (Dialect.CHAT, Mode.RERANK),
+            "/v1/alpha/search": (Dialect.CHAT, Mode.ALPHA_SEARCH),
         }
         for path, (dialect, mode) in expected.items():
             (route,) = routes.find(path)
@@ -24,8 +31,18 @@ class Table(SynchronousTestCase):
 
     def test_aliases_know_the_providers_path(self) -> None:
         """An alias is sent on under the path that providers know."""
-        (route,) = routes.find("/v1beta/openai/chat/completions")
-        self.assertEqual(route.path, "/v1/chat/completions")
+        for path, served in (
+            ("/v1beta/openai/chat/completions", "/v1/chat/completions"),
+            ("/v1beta/openai/images/generations", "/v1/images/generations"),
+            ("/v1/edits", "/v1/images/edits"),
+            ("/rerank", "/v1/rerank"),
+            ("/v2/rerank", "/v1/rerank"),
+            ("/v1/engines/org/m/embeddings", "/v1/embeddings"),
+        ):
+            (route,) = routes.find(path)
+            self.assertEqual(route.path, served)
+            self.assertTrue(routes.claimed(path), path)
+        self.assertEqual(route.argument, "org/m")
 
     def test_lists(self) -> None:
         """Model lists and single models, names with slashes included."""

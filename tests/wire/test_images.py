@@ -108,6 +108,14 @@ class Streams(SynchronousTestCase):
         produced = machine.produced
         self.assertEqual((produced.pictures, produced.painted), (2, 2100))
 
+    def test_the_last_event_waits_for_the_charge(self) -> None:
+        """It goes out with `close`, once."""
+        machine, data = ImagesPass(1, 1), event("image_edit.completed", b64_json="x")
+        (one,) = sse.Decoder().feed(data)
+        self.assertEqual(machine.feed(one), [])
+        self.assertEqual(machine.close(), [data])
+        self.assertEqual(machine.close(), [])
+
     def test_ark(self) -> None:
         """A picture at a time, the usage of all at last, then `[DONE]`."""
         machine = ImagesPass(1, 1000)

@@ -42,6 +42,7 @@ SOURCES = {
     "image": ("image/png", "image/jpeg", "image/gif", "image/webp"),
     "document": ("application/pdf",),
 }
+ROLES = ("user", "assistant", "system")
 ID = re.compile(r"[A-Za-z0-9_-]+\Z")
 WORDS = {
     Ending.END: "end_turn",
@@ -108,9 +109,11 @@ def _schema(body: Json) -> Json | None:
 
 
 def _joined(body: Json) -> list[tuple[str, list[Json]]]:
-    """Roles and blocks; neighbours of equal role are one, as the service joins them."""
+    """Roles and blocks without system messages; the service joins equal neighbours."""
     turns: list[tuple[str, list[Json]]] = []
     for message in body.get("messages") or ():
+        if message["role"] == "system":
+            continue
         blocks = message["content"]
         if isinstance(blocks, str):
             blocks = [{"type": "text", "text": blocks}]
@@ -125,8 +128,9 @@ def _check_messages(body: Json) -> Iterator[str]:
     """Fields, order, signatures, and that calls and results go in pairs."""
     for n, message in enumerate(body.get("messages") or ()):
         yield from MESSAGE.faults(message, f"messages.{n}")
-        if message["role"] not in ("user", "assistant") or not message["content"]:
+        if message["role"] not in ROLES or not message["content"]:
             yield f"messages.{n}: role {message['role']!r}, or no content"
+    by_budget = (body.get("thinking") or {}).get("type") == "enabled"
     turns = _joined(body)
     if turns and turns[0][0] != "user":
         yield "messages: the first must be the user's"
@@ -141,7 +145,7 @@ def _check_messages(body: Json) -> Iterator[str]:
         if kinds != sorted(kinds, key=lambda kind: kind != "tool_result"):
             yield f"{where}: tool_result blocks must come first"
         waiting = [block["id"] for block in blocks if block["type"] == "tool_use"]
-        if n == last and waiting and _on(body) and "thinking" not in kinds[0]:
+        if n == last and waiting and by_budget and "thinking" not in kinds[0]:
             yield f"{where}: expected a thinking block first, found {kinds[0]}"
         for block in blocks:
             yield from _check_block(block, role, where)
