@@ -22,6 +22,8 @@ from benchmarks.workloads import (
 YARD, FLOOR = "nginx", "direct"
 COLUMNS = ("", "of nginx", "CPU µs", "core", "p50 ms", "p99 ms", "failed")
 LANE = "fast lane"
+FULL = 0.9
+"""Share of its core that a subject uses when nothing else is the limit."""
 
 
 @define
@@ -106,6 +108,9 @@ def _verdict(workload: Workload, outcomes: Mapping[str, Outcome]) -> list[str]:
     said = [_limited(limit, lane, outcomes.get(FLOOR)) for limit in workload.limits]
     if workload.budget is not None:
         said.append(_budgeted(workload, workload.budget, lane, outcomes.get(YARD)))
+        core = lane.middle("core")
+        if core is not None and core < FULL:
+            said.append(f"its core was {core:.0%} full: something else was the limit")
     return ["", *(f"- {LANE}, {one}" for one in said)] if said else []
 
 

@@ -152,6 +152,12 @@ class Tables(SynchronousTestCase):
         """Loudly, also without nginx."""
         self.assertIn("MISSES", self.lines("chat", fast_lane=outcome()))
 
+    def test_a_core_that_was_not_full(self) -> None:
+        """The figure is not the subject's own, and the verdict says so."""
+        said = self.lines("chat", fast_lane=outcome(core=0.32))
+        self.assertIn("its core was 32% full: something else was the limit", said)
+        self.assertNotIn("full:", self.lines("chat", fast_lane=outcome()))
+
     def test_a_budget_without_a_share(self) -> None:
         """Is judged as it is, also beside nginx."""
         said = self.lines(

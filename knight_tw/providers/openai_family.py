@@ -38,7 +38,8 @@ BLACKLIST = ("kimi-k2-thinking", "moonshotai/kimi-k2-thinking")
 _KNOWN = frozenset(OPENAI_MODELS)
 _O_SERIES = re.compile(r"o[1-9]")
 _LATER = re.compile(r"gpt-(?:[5-9]|[1-9]\d)")
-_REASONING = re.compile(f"{_O_SERIES.pattern}|{_LATER.pattern}")
+REASONING = re.compile(f"{_O_SERIES.pattern}|{_LATER.pattern}")
+"""Names whose chat bodies `prepare` may change; of others only the name is written."""
 _OLD_O1 = ("o1-mini", "o1-preview")
 
 
@@ -56,7 +57,7 @@ def openai_provider(type_id: int, name: str, base_url: str, **changes: Any) -> P
 
 def prepare(body: Body, target: Target) -> None:
     """Write the model's name and fit the body to reasoning models."""
-    if _REASONING.match(target.model):
+    if REASONING.match(target.model):
         apply_effort(body, target)
         if sent_kind(target) is Mode.CHAT:
             fit_reasoning(body, target.model)

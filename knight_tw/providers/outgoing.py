@@ -23,7 +23,8 @@ ALLOWED_BY: Mapping[str, str] = {
 }
 """Fields and the channel settings that keep them."""
 
-_REMOVABLE = frozenset({*ALLOWED_BY, "store", "stream_options"})
+REMOVABLE = frozenset({*ALLOWED_BY, "store", "stream_options"})
+"""Members that a channel's settings may take out; a body without them stays whole."""
 
 STREAMING = CHATTING | {Mode.COMPLETIONS}
 
@@ -32,7 +33,7 @@ FILTERED = frozenset({Dialect.CHAT, Dialect.RESPONSES, Dialect.CLAUDE})
 
 def remove_fields(body: Body, dialect: Dialect, settings: Mapping[str, Any]) -> None:
     """Take out, in place, what the channel's `settings` do not allow."""
-    if _REMOVABLE.isdisjoint(body) or dialect not in FILTERED:
+    if REMOVABLE.isdisjoint(body) or dialect not in FILTERED:
         return
     for name, allowed in ALLOWED_BY.items():
         if name in body and not settings.get(allowed):

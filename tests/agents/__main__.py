@@ -24,7 +24,7 @@ from attrs import define, frozen
 from tests.agents.agents import AGENTS, CONTENT, DONE, Agent
 from tests.system.providers.heard import Heard
 from tests.system.providers.server import Asked
-from tests.system.scenarios import Ending, Tokens, Turn
+from tests.system.scenarios import Ending, Tokens, ToolCall, Turn
 from tests.system.stage import KINDS, Stage, model_of, stage
 
 PATIENCE = 120
@@ -50,7 +50,7 @@ class Model:
         turn = Turn(pieces, (steps[done],), ending=Ending.TOOLS)
         return turn, heard.spoken
 
-    def _steps(self, heard: Heard) -> Sequence[object]:
+    def _steps(self, heard: Heard) -> Sequence[ToolCall]:
         for steps in self._agent.steps:
             found = steps(self._file)
             if all(call.name in heard.tools for call in found):

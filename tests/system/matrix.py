@@ -86,6 +86,8 @@ class Case(SynchronousTestCase):
             [(call.name, dict(call.arguments)) for call in turn.calls],
         )
         self.assertEqual(answer.ending, self.ending(turn, kind))
+        if answer.ending is Ending.SEQUENCE:
+            self.assertEqual(answer.sequence, turn.sequence)
         tokens = turn.tokens
         told = {
             "prompt": tokens.prompt,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 PNG: Final = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108020000009077"
@@ -311,14 +311,10 @@ def asking(question: str) -> Scenario | None:
 
 def fragments(text: str, sizes: Sequence[int] = (1, 5, 2, 8, 3)) -> list[str]:
     """A text in uneven pieces, as models stream arguments."""
-    pieces, position = [], 0
+    pieces: list[str] = []
+    position = 0
     while position < len(text):
         size = sizes[len(pieces) % len(sizes)]
         pieces.append(text[position : position + size])
         position += size
     return pieces
-
-
-def without_thoughts(turn: Turn) -> Turn:
-    """The turn of a model that hides its reasoning."""
-    return evolve(turn, reasoning=())

@@ -27,7 +27,6 @@ class Answer:
         counts: `prompt`, `completion`, `cached`, `written`, `reasoning`, as far as the
             dialect has a place for them; the prompt with cached and written tokens.
         said: The model's turn as the client hands it over, to be sent back unchanged.
-        events: Names of the stream's events, where the client shows them.
     """
 
     text: str
@@ -38,7 +37,6 @@ class Answer:
     calls: tuple[Called, ...] = ()
     sequence: str | None = None
     counts: dict[str, int] = field(factory=dict)
-    events: tuple[str, ...] = ()
 
 
 @frozen

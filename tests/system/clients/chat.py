@@ -76,12 +76,12 @@ class ChatClient:
         """See `Client`."""
         asked = {"model": model, "messages": messages, **asked_for(scenario)}
         if not stream:
-            return _answer(self.sdk.chat.completions.create(**asked), ())
+            return _answer(self.sdk.chat.completions.create(**asked))
         options: Any = {"include_usage": True}
         with self.sdk.chat.completions.stream(
             **asked, stream_options=options
         ) as events:
-            names = tuple(event.type for event in events)
+            events.until_done()
             try:
                 final: Any = events.get_final_completion()
             except (
@@ -89,7 +89,7 @@ class ChatClient:
                 openai.ContentFilterFinishReasonError,
             ):
                 final = events.current_completion_snapshot
-        return _answer(final, names)
+        return _answer(final)
 
     def go_on(self, messages: list[Any], answer: Answer, turn: Turn) -> None:
         """See `Client`."""
@@ -125,7 +125,7 @@ def asked_for(scenario: Scenario) -> dict[str, Any]:
     return options
 
 
-def _answer(done: Any, events: tuple[str, ...]) -> Answer:
+def _answer(done: Any) -> Answer:
     choice = done.choices[0]
     message = choice.message
     said = bare(
@@ -146,7 +146,6 @@ def _answer(done: Any, events: tuple[str, ...]) -> Answer:
         said={"content": None, **said},
         model=done.model,
         counts=_counts(done.usage),
-        events=events,
     )
 
 

@@ -76,10 +76,9 @@ class ClaudeClient:
         """See `Client`."""
         asked = {"model": model, "messages": messages, **asked_for(scenario)}
         if not stream:
-            return _answer(self.sdk.messages.create(**asked), ())
+            return _answer(self.sdk.messages.create(**asked))
         with self.sdk.messages.stream(**asked) as events:
-            names = tuple(event.type for event in events)
-            return _answer(events.get_final_message(), names)
+            return _answer(events.get_final_message())
 
     def go_on(self, messages: list[Any], answer: Answer, turn: Turn) -> None:
         """See `Client`."""
@@ -120,7 +119,7 @@ def asked_for(scenario: Scenario) -> dict[str, Any]:
     return options
 
 
-def _answer(done: Any, events: tuple[str, ...]) -> Answer:
+def _answer(done: Any) -> Answer:
     texts, thoughts, calls, said = [], [], [], []
     for block in done.content:
         dumped = bare(block.model_dump(exclude_none=True), "parsed_output")
@@ -142,7 +141,6 @@ def _answer(done: Any, events: tuple[str, ...]) -> Answer:
         said=said,
         model=done.model,
         counts=_counts(done.usage),
-        events=events,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import openai
 from attrs import define
 
 from tests.system.clients.answers import (
@@ -62,18 +61,17 @@ class ResponsesClient(ChatClient):
         """See `Client`."""
         asked = {"model": model, "input": messages, **asked_for(scenario)}
         if not stream:
-            return _answer(self.sdk.responses.create(**asked), ())
-        names, final = [], None
+            return _answer(self.sdk.responses.create(**asked))
+        final = None
         with self.sdk.responses.stream(**asked) as events:
             for event in events:
-                names.append(event.type)
                 if event.type in TERMINAL:
                     final = event.response  # type: ignore[union-attr]  # narrowed above
         if final is None:
-            raise openai.OpenAIError(f"no terminal event after {names}")
+            raise Failed("", "no terminal event")
         if final.error:
             raise Failed(final.error.code, final.error.message)
-        return _answer(final, tuple(names))
+        return _answer(final)
 
     def go_on(self, messages: list[Any], answer: Answer, turn: Turn) -> None:
         """See `Client`."""
@@ -113,7 +111,7 @@ def asked_for(scenario: Scenario) -> dict[str, Any]:
     return options
 
 
-def _answer(done: Any, events: tuple[str, ...]) -> Answer:
+def _answer(done: Any) -> Answer:
     texts, thoughts, calls = [], [], []
     for item in done.output:
         if item.type == "message":
@@ -145,5 +143,4 @@ def _answer(done: Any, events: tuple[str, ...]) -> Answer:
             "written": usage.input_tokens_details.cache_write_tokens,
             "reasoning": usage.output_tokens_details.reasoning_tokens,
         },
-        events=events,
     )

@@ -94,7 +94,7 @@ def _check_messages(body: Json) -> Iterator[str]:
         if role not in MESSAGES:
             yield f"{where}.role: {role!r}"
             continue
-        thinking = role == "assistant" and thinks(body["model"])
+        thinking = role == "assistant" and thinks(body.get("model", ""))
         yield from (THINKING if thinking else MESSAGES[role]).faults(message, where)
         if role == "tool":
             if message.get("tool_call_id") not in waiting:

@@ -91,7 +91,7 @@ def _check_thinking(body: Json) -> Iterator[str]:
     if thinking.get("type") == "enabled":
         if thinking["budget_tokens"] < 1024:
             yield "thinking.budget_tokens: at least 1024"
-        if thinking["budget_tokens"] >= body["max_tokens"]:
+        if thinking["budget_tokens"] >= body.get("max_tokens", 0):
             yield "max_tokens: must be greater than thinking.budget_tokens"
     if _on(body):
         if (body.get("tool_choice") or {}).get("type") in ("any", "tool"):
@@ -138,7 +138,7 @@ def _check_messages(body: Json) -> Iterator[str]:
     last = max((n for n, t in enumerate(turns) if t[0] == "assistant"), default=-1)
     for n, (role, blocks) in enumerate(turns):
         where = f"messages.{n}"
-        kinds = [block.get("type") for block in blocks]
+        kinds = [block["type"] for block in blocks]
         results = [b["tool_use_id"] for b in blocks if b["type"] == "tool_result"]
         if sorted(results) != sorted(waiting):
             yield f"{where}: calls {waiting} got the results {results}"

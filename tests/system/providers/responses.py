@@ -241,7 +241,7 @@ def answer(turn: Turn, spoken: int, body: Json) -> Json:
 
 
 def _response(spoken: int, body: Json) -> Json:
-    echoed = {
+    echoed: Json = {
         "instructions": None,
         "max_output_tokens": None,
         "metadata": {},

@@ -39,7 +39,8 @@ def typed(kind: type, *more: str, optional: frozenset[str] = frozenset()) -> Sha
         optional: Fields that the service does not insist on, though the type does.
     """
     hints = get_type_hints(kind, include_extras=True)
-    required = {name for name, hint in hints.items() if get_origin(hint) is Required}
+    marker: object = Required
+    required = {name for name, hint in hints.items() if get_origin(hint) is marker}
     return Shape(frozenset(hints) | frozenset(more), frozenset(required) - optional)
 
 
