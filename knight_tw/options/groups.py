@@ -309,7 +309,7 @@ ROUTING = (
     switch("relay.hide_upstream_429", False, "models"),
     switch("relay.chat_stream_usage_default", False, "models"),
     switch("relay.dropped_params_header", True, "models"),
-    switch("relay.version_header", False, "models"),
+    switch("relay.version_header", False, "models", "not used yet"),
     _choice(
         "relay.default_interrupt_policy",
         "models",
@@ -334,9 +334,11 @@ ROUTING = (
         "model prefix to supported effort names",
         kinds.map_of(NAMES),
     ),
-    switch("relay.completions_to_chat", False, "models"),
-    integer("relay.hedge_budget_percent", 5, "models", least=0, most=100),
-    switch("relay.explain_record", True, "models", "store how a call was routed"),
+    switch("relay.completions_to_chat", False, "models", "not used yet"),
+    integer(
+        "relay.hedge_budget_percent", 5, "models", "not used yet", least=0, most=100
+    ),
+    switch("relay.explain_record", True, "models", "not used yet"),
 )
 
 PROVIDERS = (

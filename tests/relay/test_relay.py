@@ -495,6 +495,29 @@ class Cases:
 
     # streams ------------------------------------------------------------------
 
+    def test_responses_policy(self) -> None:
+        """Administrators send chat calls of some models to the Responses endpoint."""
+        gateway = self.gateway()
+        gateway.channel(chat())
+        evil = "(a+)+$"  # backtracking engines would not come back from it
+        policy = {
+            "enabled": True,
+            "all_channels": True,
+            "model_patterns": ["(", evil, "^gpt-5"],
+        }
+        gateway.option(
+            "global.chat_completions_to_responses_policy", json.dumps(policy)
+        )
+        models = ("gpt-4o", "a" * 64 + "!", "gpt-5x")
+        gateway.option("ModelRatio", json.dumps(dict.fromkeys(models, 1)))
+        gateway.change(schema.channels, models=",".join(models))
+        gateway.done(gateway.snapshots.reload())
+        for model in models:
+            gateway.chat(model=model)
+        urls = [sent.url.rpartition("/v1/")[2] for sent in gateway.provider.sent]
+        plain = "chat/completions"
+        self.assertEqual(urls, [plain, plain, "responses"])
+
     def test_calls_without_log_rows(self) -> None:
         """Where administrators want no rows, calls are charged all the same."""
         gateway = self.gateway()

@@ -11,6 +11,7 @@ from knight_tw.convert.claude import models
 from knight_tw.convert.claude.outgoing_parts import marker
 from knight_tw.convert.context import Context
 from knight_tw.convert.schema import strict
+from knight_tw.convert.tool_choice import ToolChoice, read_choice
 from knight_tw.errors import InvalidRequest
 
 ANSWER_TOOL = "respond"
@@ -33,11 +34,12 @@ def add_tools(body: Body, x: Mapping[str, Any], context: Context) -> None:
         InvalidRequest: a tool or the choice cannot be read.
     """
     offered = x_parts.read_objects(x.get("tools"), "tools")
-    choice, allowed = _choice(x.get("tool_choice"), context)
+    made = read_choice(x.get("tool_choice"))
+    choice, allowed = _choice(made, context), made.allowed if made else None
     found = [
         _tool(tool, f"tools.{index}", context)
         for index, tool in enumerate(offered)
-        if allowed is None or _name_of(tool) in allowed
+        if allowed is None or tools.call_name(tool) in allowed
     ]
     options = x.get("web_search_options")
     if isinstance(options, Mapping):
@@ -70,34 +72,14 @@ def _tool(tool: Mapping[str, Any], param: str, context: Context) -> dict[str, An
     return claude | {"input_schema": schema} | marker(tool)
 
 
-def _name_of(tool: Mapping[str, Any]) -> str:
-    return tools.call_name(tool)
-
-
-def _choice(
-    choice: Any, context: Context
-) -> tuple[dict[str, Any] | None, set[str] | None]:
-    """Claude's `tool_choice`, and the names of the tools left, None for all."""
+def _choice(choice: ToolChoice | None, context: Context) -> dict[str, Any] | None:
+    """Claude's `tool_choice`."""
     if choice is None:
-        return None, None
-    if isinstance(choice, str):
-        if choice in _MODES:
-            return {"type": _MODES[choice]}, None
-        raise InvalidRequest("tool_choice is not known", param="tool_choice")
-    if not isinstance(choice, Mapping):
-        raise InvalidRequest("tool_choice must be an object", param="tool_choice")
-    if choice.get("type") == "allowed_tools":
-        allowed = choice.get("allowed_tools")
-        if not isinstance(allowed, Mapping):
-            allowed = choice
-        entries = x_parts.read_objects(allowed.get("tools"), "tool_choice.tools")
-        names = {_name_of(entry) or str(entry.get("name")) for entry in entries}
-        return {"type": _MODES.get(str(allowed.get("mode")), "auto")}, names
-    name = tools.call_name(choice)
-    if not name:
-        raise InvalidRequest("tool_choice names no tool", param="tool_choice")
-    sent = tools.sent_name(name, context.memory, tools.CLAUDE_LIMIT)
-    return {"type": "tool", "name": sent}, None
+        return None
+    if not choice.name:
+        return {"type": _MODES[choice.mode]}
+    sent = tools.sent_name(choice.name, context.memory, tools.CLAUDE_LIMIT)
+    return {"type": "tool", "name": sent}
 
 
 def _web_search(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from knight_tw.convert.cohere.shared import (
 )
 from knight_tw.convert.cohere.streams import StreamToX
 from knight_tw.convert.context import Context
+from knight_tw.convert.tool_choice import ToolChoice, read_choice
 from knight_tw.errors import InvalidRequest
 from knight_tw.wire.answers import objects, refuse_errors, unreadable
 
@@ -69,7 +70,7 @@ def request_from_x(x: Mapping[str, Any], context: Context) -> Body:
 
 def _add_tools(body: Body, x: Mapping[str, Any], context: Context) -> None:
     offered = x_parts.read_objects(x.get("tools"), "tools")
-    mode, allowed = _choice(x.get("tool_choice"))
+    mode, allowed = _offered(read_choice(x.get("tool_choice")))
     found = []
     for index, tool in enumerate(offered):
         if allowed is None or tools.call_name(tool) in allowed:
@@ -105,29 +106,16 @@ def _tool(tool: Mapping[str, Any], param: str, context: Context) -> Body:
     return {"type": "function", "function": own}
 
 
-def _choice(choice: Any) -> tuple[str | None, set[str] | None]:
+def _offered(
+    choice: ToolChoice | None,
+) -> tuple[str | None, tuple[str, ...] | None]:
     """Cohere's `tool_choice`, None for auto; the names of the tools left, None for all.
 
     A named tool is the only one that is offered, and required.
     """
     if choice is None:
         return None, None
-    if isinstance(choice, str):
-        if choice in _MODES:
-            return _MODES[choice], None
-        raise InvalidRequest("tool_choice is not known", param="tool_choice")
-    if not isinstance(choice, Mapping):
-        raise InvalidRequest("tool_choice must be an object", param="tool_choice")
-    if choice.get("type") == "allowed_tools":
-        allowed = choice.get("allowed_tools")
-        allowed = allowed if isinstance(allowed, Mapping) else choice
-        entries = x_parts.read_objects(allowed.get("tools"), "tool_choice.tools")
-        names = {tools.call_name(entry) or str(entry.get("name")) for entry in entries}
-        return _MODES.get(str(allowed.get("mode"))), names
-    name = tools.call_name(choice)
-    if not name:
-        raise InvalidRequest("tool_choice names no tool", param="tool_choice")
-    return "REQUIRED", {name}
+    return _MODES[choice.mode], (choice.name,) if choice.name else choice.allowed
 
 
 def _add_format(body: Body, x: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from knight_tw.convert import parts as x_parts
 from knight_tw.convert import tools
 from knight_tw.convert.context import Context
 from knight_tw.convert.converse.outgoing_messages import to_messages
+from knight_tw.convert.tool_choice import ToolChoice, read_choice
 from knight_tw.errors import InvalidRequest, UnsupportedParameter
 
 Body = dict[str, Any]
@@ -121,8 +122,10 @@ def _tool_config(
     only takes them away when there are no such calls.
     """
     offered = x_parts.read_objects(x.get("tools"), "tools")
-    choice, allowed = _choice(x.get("tool_choice"), context)
-    if choice == "none":
+    choice = read_choice(x.get("tool_choice"))
+    allowed = choice.allowed if choice else None
+    forbidden = choice is not None and choice.mode == "none" and allowed is None
+    if forbidden:
         if not _calls(turns):
             return {}
         context.drop("tool_choice")
@@ -134,8 +137,9 @@ def _tool_config(
     if x.get("parallel_tool_calls") is False and found:
         context.drop("parallel_tool_calls")
     config: Body = {"tools": found}
-    if found and isinstance(choice, dict):
-        config["toolChoice"] = choice
+    own = None if forbidden else _choice(choice, context)
+    if found and own is not None:
+        config["toolChoice"] = own
     return config
 
 
@@ -157,29 +161,13 @@ def _tool(tool: Mapping[str, Any], param: str, context: Context) -> Body:
     return {"toolSpec": {**spec, "inputSchema": {"json": schema}}}
 
 
-_MODES: Mapping[str, Any] = {"auto": {"auto": {}}, "required": {"any": {}}}
-
-
-def _choice(choice: Any, context: Context) -> tuple[Any, set[str] | None]:
-    """Converse's `toolChoice` or `none`; the names of the tools left, None for all."""
-    if choice is None or choice == "none":
-        return choice, None
-    if isinstance(choice, str):
-        if choice in _MODES:
-            return _MODES[choice], None
-        raise InvalidRequest("tool_choice is not known", param="tool_choice")
-    if not isinstance(choice, Mapping):
-        raise InvalidRequest("tool_choice must be an object", param="tool_choice")
-    if choice.get("type") == "allowed_tools":
-        allowed = choice.get("allowed_tools")
-        allowed = allowed if isinstance(allowed, Mapping) else choice
-        entries = x_parts.read_objects(allowed.get("tools"), "tool_choice.tools")
-        names = {tools.call_name(entry) or str(entry.get("name")) for entry in entries}
-        return _MODES.get(str(allowed.get("mode")), _MODES["auto"]), names
-    name = tools.call_name(choice)
-    if not name:
-        raise InvalidRequest("tool_choice names no tool", param="tool_choice")
-    return {"tool": {"name": tools.sent_name(name, context.memory)}}, None
+def _choice(choice: ToolChoice | None, context: Context) -> Body | None:
+    """Converse's `toolChoice`."""
+    if choice is None:
+        return None
+    if choice.name:
+        return {"tool": {"name": tools.sent_name(choice.name, context.memory)}}
+    return {"any": {}} if choice.mode == "required" else {"auto": {}}
 
 
 def _add_format(config: Body, x: Mapping[str, Any], context: Context) -> list[Body]:

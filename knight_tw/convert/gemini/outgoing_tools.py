@@ -11,6 +11,7 @@ from knight_tw.convert.context import Context
 from knight_tw.convert.gemini import models
 from knight_tw.convert.gemini.outgoing_names import sent_name
 from knight_tw.convert.schema import declares_nothing, read_schema, to_openapi
+from knight_tw.convert.tool_choice import ToolChoice, read_choice
 from knight_tw.errors import InvalidRequest
 
 BUILT_IN: Final = ("googleSearch", "codeExecution", "urlContext")
@@ -91,7 +92,7 @@ def _add_choice(
     body: Body, x: Mapping[str, Any], functions: list[Body], context: Context
 ) -> None:
     """Which functions the model may or must call."""
-    calling = _choice(x.get("tool_choice"), context)
+    calling = _choice(read_choice(x.get("tool_choice")), context)
     if calling is None or calling == {"mode": "AUTO"}:
         validated = context.options.get("gemini.strict_tools_validated") is True
         if validated and any(f.get("strict") is True for f in functions):
@@ -100,24 +101,15 @@ def _add_choice(
         body["toolConfig"] = {"functionCallingConfig": calling}
 
 
-def _choice(choice: Any, context: Context) -> Body | None:
+def _choice(choice: ToolChoice | None, context: Context) -> Body | None:
+    """Gemini's `functionCallingConfig`."""
     if choice is None:
         return None
-    if isinstance(choice, str):
-        if choice in _MODES:
-            return {"mode": _MODES[choice]}
-        raise InvalidRequest("tool_choice is not known", param="tool_choice")
-    if not isinstance(choice, Mapping):
-        raise InvalidRequest("tool_choice must be an object", param="tool_choice")
-    if choice.get("type") == "allowed_tools":
-        inner = choice.get("allowed_tools")
-        allowed = inner if isinstance(inner, Mapping) else choice
-        entries = x_parts.read_objects(allowed.get("tools"), "tool_choice.tools")
-        names = [tools.call_name(entry) or str(entry.get("name")) for entry in entries]
-        mode = "ANY" if allowed.get("mode") == "required" else "VALIDATED"
-        sent = [sent_name(name, context) for name in names]
+    if choice.name:
+        sent = [sent_name(choice.name, context)]
+        return {"mode": "ANY", "allowedFunctionNames": sent}
+    if choice.allowed is not None:
+        mode = "ANY" if choice.mode == "required" else "VALIDATED"
+        sent = [sent_name(name, context) for name in choice.allowed]
         return {"mode": mode, "allowedFunctionNames": sent}
-    name = tools.call_name(choice)
-    if not name:
-        raise InvalidRequest("tool_choice names no tool", param="tool_choice")
-    return {"mode": "ANY", "allowedFunctionNames": [sent_name(name, context)]}
+    return {"mode": _MODES[choice.mode]}
