@@ -46,7 +46,6 @@ from knight_tw.web.addresses import Proxies
 from knight_tw.web.api.audit import Audit
 from knight_tw.web.api.catalogue import Catalogue
 from knight_tw.web.api.channel_bulk import ChannelBulk
-from knight_tw.web.api.channel_gate import ChannelGate
 from knight_tw.web.api.channel_work import ChannelWork
 from knight_tw.web.api.channels import Channels
 from knight_tw.web.api.cookies import Cookies, Origins
@@ -190,10 +189,9 @@ class _Parts:
         client = ChannelClient(self.upstream.send)
         discovery = Discovery(client)
         jobs = Jobs(db, clock, self.background, self.holder)
-        guard = Guard(db, signer, clock)
+        guard = Guard(db, signer, clock, self.options)
         tools = _Tools(
             guard=guard,
-            gate=ChannelGate(guard, self.snapshots),
             limits=Limits(self.cache, clock, windows(settings)),
             audit=Audit(self.ledger.note, clock),
             client=client,
@@ -369,12 +367,11 @@ class _Parts:
 
     def _channels(self, tools: _Tools) -> list[Any]:
         db, view, clock = self.db, self.snapshots, self.reactor
-        guard, gate, audit = tools.guard, tools.gate, tools.audit
+        guard, audit = tools.guard, tools.audit
         allowed = AddressCheck(clock, lambda: self.upstream.guard)
         return [
             Channels(
                 guard,
-                gate,
                 db,
                 view,
                 clock,
@@ -384,7 +381,7 @@ class _Parts:
                 allowed,
             ),
             ChannelWork(
-                gate,
+                guard,
                 db,
                 tools.tester,
                 tools.discovery,
@@ -392,12 +389,10 @@ class _Parts:
                 tools.jobs,
                 audit,
             ),
-            ChannelBulk(
-                guard, gate, db, clock, self.cache, audit, view.changed, allowed
-            ),
-            ModelUpdatePages(gate, db, tools.updates, tools.jobs, audit),
-            ModelNames(guard, gate, view, providers.ALL),
-            OllamaPages(gate, db, Ollama(tools.client), audit),
+            ChannelBulk(guard, db, clock, self.cache, audit, view.changed, allowed),
+            ModelUpdatePages(guard, db, tools.updates, tools.jobs, audit),
+            ModelNames(guard, view, providers.ALL),
+            OllamaPages(guard, db, Ollama(tools.client), audit),
         ]
 
     def _pages(self, tools: _Tools) -> list[Any]:
@@ -423,7 +418,6 @@ class _Tools:
     """What several surfaces share."""
 
     guard: Guard
-    gate: ChannelGate
     limits: Limits
     audit: Audit
     client: ChannelClient

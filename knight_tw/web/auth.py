@@ -11,13 +11,15 @@ demotion holds at once.
 from __future__ import annotations
 
 import enum
-from typing import Any
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
-from knight_tw.accounts.access import ROLES
+from knight_tw.accounts.access import ROLES, channel_permissions
 from knight_tw.accounts.signing import (
     ACCESS,
     PROOF,
@@ -26,7 +28,8 @@ from knight_tw.accounts.signing import (
     Unreadable,
     looks_like_bearer,
 )
-from knight_tw.records import ENABLED, ROLE_USER
+from knight_tw.options import Options
+from knight_tw.records import ENABLED, ROLE_ADMIN, ROLE_ROOT, ROLE_USER
 from knight_tw.storage import session_queries, user_queries
 from knight_tw.storage.database import Database
 from knight_tw.storage.session_queries import Session
@@ -78,6 +81,34 @@ class Viewer:
         return self.via is Via.BEARER
 
 
+class Who(enum.Enum):
+    """Who may call a route: the marker that every management route carries.
+
+    Attributes:
+        least: The lowest role; 0 when the route asks no dashboard credential.
+        permission: The action on channels that is needed besides; empty for none.
+    """
+
+    ANYONE = ("anyone", 0, "")
+    KEY = ("key", 0, "")
+    """Holders of an API token key; the surface reads it."""
+    SESSION = ("session", 0, "")
+    """The holder of a session's own cookies; the surface reads them."""
+    USER = ("user", ROLE_USER, "")
+    ADMIN = ("admin", ROLE_ADMIN, "")
+    ROOT = ("root", ROLE_ROOT, "")
+    READ = ("channel:read", ROLE_ADMIN, "read")
+    OPERATE = ("channel:operate", ROLE_ADMIN, "operate")
+    WRITE = ("channel:write", ROLE_ADMIN, "write")
+    SENSITIVE_WRITE = ("channel:sensitive_write", ROLE_ADMIN, "sensitive_write")
+    SECRET_VIEW = ("channel:secret_view", ROLE_ADMIN, "secret_view")
+
+    def __init__(self, label: str, least: int, permission: str) -> None:
+        self.label = label
+        self.least = least
+        self.permission = permission
+
+
 @frozen
 class Guard:
     """Turns a request's credential into a `Viewer`, or refuses it."""
@@ -85,6 +116,38 @@ class Guard:
     _db: Database
     _signer: Signer
     _clock: IReactorTime
+    _options: Callable[[], Options]
+
+    async def admit(self, request: Request, who: Who) -> Viewer:
+        """The caller of a dashboard route that is open to `who`.
+
+        Raises:
+            Refusal: 401 or 403 with the code that says why.
+        """
+        viewer = await self.viewer(request, who.least)
+        self.require(viewer, who)
+        return viewer
+
+    def require(self, viewer: Viewer, who: Who) -> None:
+        """Returns when `viewer` is one of `who`.
+
+        Raises:
+            Refusal: 403.
+        """
+        if not self.may(viewer, who):
+            raise Refusal(
+                "you do not have the permission for this",
+                code="AUTH_INSUFFICIENT_PRIVILEGE",
+                params={"permission": who.permission or who.label},
+            )
+
+    def may(self, viewer: Viewer, who: Who) -> bool:
+        """True when `viewer` has the role and the permission that `who` names."""
+        if viewer.role < who.least:
+            return False
+        strict = self._options().flag("authz.strict_admin")
+        granted = channel_permissions(viewer.role, strict)
+        return not who.permission or granted[who.permission]
 
     async def viewer(self, request: Request, least: int = ROLE_USER) -> Viewer:
         """The caller of a dashboard route, of role `least` or higher.
@@ -219,6 +282,54 @@ class Guard:
 
     def _now(self) -> int:
         return int(self._clock.seconds())
+
+
+class Guarded(Protocol):
+    """A surface whose routes are opened by `allow`."""
+
+    @property
+    def _guard(self) -> Guard: ...
+
+
+S = TypeVar("S")
+P = ParamSpec("P")
+
+Route = Callable[Concatenate[S, Request, P], Coroutine[Any, Any, bytes]]
+Opened = Callable[Concatenate[S, Request, Viewer, P], Coroutine[Any, Any, bytes]]
+
+
+def allow(who: Who) -> Callable[[Opened[S, P]], Route[S, P]]:
+    """Open a route to `who`: the caller is checked first and is its second argument.
+
+    `@allow` stands between `@app.route` and the route; `mark` is for routes that no
+    dashboard credential opens. A test walks all routes for one of the two.
+    """
+
+    def opened(route: Opened[S, P]) -> Route[S, P]:
+        @wraps(route)
+        async def guarded(
+            surface: S, request: Request, /, *args: P.args, **kwargs: P.kwargs
+        ) -> bytes:
+            guard: Guard = surface._guard  # type: ignore[attr-defined]
+            viewer = await guard.admit(request, who)
+            return await route(surface, request, viewer, *args, **kwargs)
+
+        return mark(who)(guarded)
+
+    return opened
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def mark(who: Who) -> Callable[[F], F]:
+    """Say who may call a route that reads its own credential, or needs none."""
+
+    def marked(route: F) -> F:
+        route.who = who  # type: ignore[attr-defined]
+        return route
+
+    return marked
 
 
 def authorization(request: Request) -> str:

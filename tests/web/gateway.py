@@ -193,7 +193,7 @@ class Gateway:
             self.db, self.signer, self.clock, self.chance, quotas(self.settings)
         )
         self.second_factor = SecondFactor(self.db, self.passwords, self.clock)
-        self.guard = Guard(self.db, self.signer, self.clock)
+        self.guard = Guard(self.db, self.signer, self.clock, lambda: self.options)
         self.start = FirstStart(self.db, self.passwords, self.clock, "v-test")
         self.limits = Limits(SlidingWindows(), self.clock, windows(self.settings))
         self.site = self._site()

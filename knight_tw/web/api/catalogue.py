@@ -15,7 +15,6 @@ from twisted.web.server import Request
 
 from knight_tw.pricing import PriceBook
 from knight_tw.providers.identity import endpoint_types
-from knight_tw.records import ROLE_ADMIN
 from knight_tw.storage import model_queries, schema
 from knight_tw.storage.database import Database
 from knight_tw.storage.model_queries import ModelFilter, Offer
@@ -35,7 +34,7 @@ from knight_tw.web.api.answers import (
     text,
 )
 from knight_tw.web.api.audit import Audit
-from knight_tw.web.auth import Guard, Viewer
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 Row = dict[str, Any]
 
@@ -64,28 +63,30 @@ class Catalogue:
     install(app)
 
     @app.route("/api/models/", methods=["GET"])
-    async def models(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def models(self, request: Request, viewer: Viewer) -> bytes:
         """One page of described models."""
         return await self._models(request)
 
     @app.route("/api/models/search", methods=["GET"])
-    async def search_models(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def search_models(self, request: Request, viewer: Viewer) -> bytes:
         """Described models by words and vendor."""
         return await self._models(request)
 
     @app.route("/api/models/missing", methods=["GET"])
-    async def undescribed(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def undescribed(self, request: Request, viewer: Viewer) -> bytes:
         """Names of enabled models that no description is about."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         names = await self._db.read(model_queries.enabled_models)
         rows = await self._db.read(model_queries.every_description)
         known = {name for row in rows for name in model_queries.matched(row, names)}
         return ok([name for name in names if name not in known], message=None)
 
     @app.route("/api/models/<int:model_id>", methods=["GET"])
-    async def model(self, request: Request, model_id: int) -> bytes:
+    @allow(Who.ADMIN)
+    async def model(self, request: Request, viewer: Viewer, model_id: int) -> bytes:
         """One described model."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         row = await self._db.read(model_queries.model, model_id)
         if row is None:
             raise not_found()
@@ -93,62 +94,67 @@ class Catalogue:
         return ok(self._bound(row, offers))
 
     @app.route("/api/models/", methods=["POST"])
-    async def create_model(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def create_model(self, request: Request, viewer: Viewer) -> bytes:
         """A new description."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         return await self._create(request, viewer, MODELS)
 
     @app.route("/api/models/", methods=["PUT"])
-    async def update_model(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def update_model(self, request: Request, viewer: Viewer) -> bytes:
         """A description after members of the body, or its status alone, were set."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         return await self._update(request, viewer, MODELS)
 
     @app.route("/api/models/<int:model_id>", methods=["DELETE"])
-    async def delete_model(self, request: Request, model_id: int) -> bytes:
+    @allow(Who.ADMIN)
+    async def delete_model(
+        self, request: Request, viewer: Viewer, model_id: int
+    ) -> bytes:
         """Delete a description."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         return await self._delete(request, viewer, MODELS, model_id)
 
     @app.route("/api/vendors/", methods=["GET"])
-    async def vendors(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def vendors(self, request: Request, viewer: Viewer) -> bytes:
         """One page of vendors."""
         return await self._vendors(request)
 
     @app.route("/api/vendors/search", methods=["GET"])
-    async def search_vendors(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def search_vendors(self, request: Request, viewer: Viewer) -> bytes:
         """Vendors by words."""
         return await self._vendors(request)
 
     @app.route("/api/vendors/<int:vendor_id>", methods=["GET"])
-    async def vendor(self, request: Request, vendor_id: int) -> bytes:
+    @allow(Who.ADMIN)
+    async def vendor(self, request: Request, viewer: Viewer, vendor_id: int) -> bytes:
         """One vendor."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         row = await self._db.read(model_queries.vendor, vendor_id)
         if row is None:
             raise not_found()
         return ok(VENDORS.shown(row))
 
     @app.route("/api/vendors/", methods=["POST"])
-    async def create_vendor(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def create_vendor(self, request: Request, viewer: Viewer) -> bytes:
         """A new vendor."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         return await self._create(request, viewer, VENDORS)
 
     @app.route("/api/vendors/", methods=["PUT"])
-    async def update_vendor(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def update_vendor(self, request: Request, viewer: Viewer) -> bytes:
         """A vendor after its members in the body were set."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         return await self._update(request, viewer, VENDORS)
 
     @app.route("/api/vendors/<int:vendor_id>", methods=["DELETE"])
-    async def delete_vendor(self, request: Request, vendor_id: int) -> bytes:
+    @allow(Who.ADMIN)
+    async def delete_vendor(
+        self, request: Request, viewer: Viewer, vendor_id: int
+    ) -> bytes:
         """Delete a vendor."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         return await self._delete(request, viewer, VENDORS, vendor_id)
 
     async def _models(self, request: Request) -> bytes:
-        await self._guard.viewer(request, ROLE_ADMIN)
         asked = paging(request)
         chosen = ModelFilter(
             keyword=query(request, "keyword"),
@@ -169,7 +175,6 @@ class Catalogue:
         )
 
     async def _vendors(self, request: Request) -> bytes:
-        await self._guard.viewer(request, ROLE_ADMIN)
         asked = paging(request)
         rows, total = await self._db.read(
             model_queries.vendor_page,

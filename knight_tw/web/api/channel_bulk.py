@@ -38,10 +38,9 @@ from knight_tw.web.api.answers import (
     text,
 )
 from knight_tw.web.api.audit import Audit
-from knight_tw.web.api.channel_gate import ChannelGate
 from knight_tw.web.api.channels import KEY_SCOPE, CheckAddress
 from knight_tw.web.api.tokens import ids_of
-from knight_tw.web.auth import Guard, Viewer
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 Row = dict[str, Any]
 Changed = Callable[[str, str], Awaitable[None]]
@@ -66,7 +65,6 @@ class ChannelBulk:
     """Many channels at once."""
 
     _guard: Guard
-    _gate: ChannelGate
     _db: Database
     _clock: IReactorTime
     _memory: Memory
@@ -78,21 +76,21 @@ class ChannelBulk:
     install(app)
 
     @app.route("/api/channel/types", methods=["GET"])
-    async def types(self, request: Request) -> bytes:
+    @allow(Who.READ)
+    async def types(self, request: Request, viewer: Viewer) -> bytes:
         """Every channel type, with what its form needs."""
-        await self._gate.viewer(request, "read")
         return ok(types.every_type())
 
     @app.route("/api/channel/default_base_urls", methods=["GET"])
-    async def addresses(self, request: Request) -> bytes:
+    @allow(Who.READ)
+    async def addresses(self, request: Request, viewer: Viewer) -> bytes:
         """The usual address of each type that has one."""
-        await self._gate.viewer(request, "read")
         return ok(types.default_addresses())
 
     @app.route("/api/channel/health", methods=["GET"])
-    async def health(self, request: Request) -> bytes:
+    @allow(Who.READ)
+    async def health(self, request: Request, viewer: Viewer) -> bytes:
         """How some channels did in the last quarter of an hour."""
-        await self._gate.viewer(request, "read")
         given = [one for one in query(request, "ids").split(",") if one.strip()]
         ids = ids_of({"ids": given}, HEALTH_IDS)
         until = int(self._clock.seconds()) // 60 * 60
@@ -106,11 +104,12 @@ class ChannelBulk:
         )
 
     @app.route("/api/channel/bulk", methods=["POST"])
-    async def change(self, request: Request) -> bytes:
+    @allow(Who.OPERATE)
+    async def change(self, request: Request, viewer: Viewer) -> bytes:
         """One change to many channels; what it would do, with `dry_run`."""
         body = json_body(request)
         asked = Change.read(body)
-        viewer = await self._gate.viewer(request, asked.permission)
+        self._guard.require(viewer, Who[asked.permission.upper()])
         rows = await self._db.read(channel_queries.select, _chosen(body))
         dry = flag(body, "dry_run", False)
         if asked.op == "delete":
@@ -129,9 +128,9 @@ class ChannelBulk:
         return ok(told)
 
     @app.route("/api/channel/undo", methods=["POST"])
-    async def undo(self, request: Request) -> bytes:
+    @allow(Who.WRITE)
+    async def undo(self, request: Request, viewer: Viewer) -> bytes:
         """Put back what a bulk change changed, within ten minutes, once."""
-        viewer = await self._gate.viewer(request, "write")
         token = text(json_body(request), "undo")
         key = f"undo:{viewer.id}:{token}"
         held = self._memory.get(key)
@@ -147,12 +146,12 @@ class ChannelBulk:
         return ok({"changed": len(before)})
 
     @app.route("/api/channel/export", methods=["GET"])
-    async def export(self, request: Request) -> bytes:
+    @allow(Who.WRITE)
+    async def export(self, request: Request, viewer: Viewer) -> bytes:
         """Channels as a file; with their keys for root after a second factor."""
-        viewer = await self._gate.viewer(request, "write")
         keys = query_flag(request, "keys")
         if keys:
-            viewer = await self._guard.viewer(request, ROLE_ROOT)
+            self._guard.require(viewer, Who.ROOT)
             self._guard.verify(request, viewer, KEY_SCOPE)
         given = [one for one in query(request, "ids").split(",") if one.strip()]
         ids = ids_of({"ids": given}, channel_queries.BULK_LIMIT) if given else []
@@ -163,9 +162,9 @@ class ChannelBulk:
         return ok({"version": bulk.VERSION, "channels": shown})
 
     @app.route("/api/channel/import", methods=["POST"])
-    async def bring_in(self, request: Request) -> bytes:
+    @allow(Who.SENSITIVE_WRITE)
+    async def bring_in(self, request: Request, viewer: Viewer) -> bytes:
         """Make and change channels from a file; what it would do, with `dry_run`."""
-        viewer = await self._gate.viewer(request, "sensitive_write")
         body = json_body(request)
         plans, errors = await self._plans(body, viewer)
         made = [plan for plan in plans if not plan.row_id]

@@ -36,8 +36,7 @@ from knight_tw.web.api.answers import (
     text,
 )
 from knight_tw.web.api.audit import Audit
-from knight_tw.web.api.channel_gate import ChannelGate
-from knight_tw.web.auth import Viewer
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 from knight_tw.wire.masking import mask
 
 
@@ -45,7 +44,7 @@ from knight_tw.wire.masking import mask
 class ChannelWork:
     """Tests channels, reads their model lists and balances."""
 
-    _gate: ChannelGate
+    _guard: Guard
     _db: Database
     _tester: ChannelTester
     _discovery: Discovery
@@ -57,9 +56,9 @@ class ChannelWork:
     install(app)
 
     @app.route("/api/channel/test/<int:channel_id>", methods=["GET"])
-    async def test(self, request: Request, channel_id: int) -> bytes:
+    @allow(Who.OPERATE)
+    async def test(self, request: Request, viewer: Viewer, channel_id: int) -> bytes:
         """Test one channel with a real small call."""
-        viewer = await self._gate.viewer(request, "operate")
         channel = await self._channel(channel_id)
         result = await self._tester.test(
             channel,
@@ -72,9 +71,9 @@ class ChannelWork:
         return _tested(channel, result)
 
     @app.route("/api/channel/test_draft", methods=["POST"])
-    async def test_draft(self, request: Request) -> bytes:
+    @allow(Who.SENSITIVE_WRITE)
+    async def test_draft(self, request: Request, viewer: Viewer) -> bytes:
         """Test a channel as it stands in a form; request and answer come back too."""
-        viewer = await self._gate.viewer(request, "sensitive_write")
         body = json_body(request)
         form = body.get("channel", body)
         if not isinstance(form, Mapping):
@@ -91,36 +90,38 @@ class ChannelWork:
         return _tested(channel, result, detailed=True)
 
     @app.route("/api/channel/test", methods=["GET"])
-    async def test_all(self, request: Request) -> bytes:
+    @allow(Who.OPERATE)
+    async def test_all(self, request: Request, viewer: Viewer) -> bytes:
         """Begin to test every channel that is not disabled by hand."""
-        viewer = await self._gate.viewer(request, "operate")
         return await self._begin(
             request, viewer, schedule.JOB, lambda job: self._tester.run(job, False)
         )
 
     @app.route("/api/channel/update_balance/<int:channel_id>", methods=["GET"])
-    async def update_balance(self, request: Request, channel_id: int) -> bytes:
+    @allow(Who.OPERATE)
+    async def update_balance(
+        self, request: Request, viewer: Viewer, channel_id: int
+    ) -> bytes:
         """The balance of one channel, asked for now."""
-        await self._gate.viewer(request, "operate")
         channel = await self._channel(channel_id)
         return ok(balance=await self._balances.update(channel))
 
     @app.route("/api/channel/update_balance", methods=["GET"])
-    async def update_balances(self, request: Request) -> bytes:
+    @allow(Who.OPERATE)
+    async def update_balances(self, request: Request, viewer: Viewer) -> bytes:
         """Begin to ask for every channel's balance."""
-        viewer = await self._gate.viewer(request, "operate")
         return await self._begin(request, viewer, balance.JOB, self._balances.run)
 
     @app.route("/api/channel/fetch_models/<int:channel_id>", methods=["GET"])
-    async def models(self, request: Request, channel_id: int) -> bytes:
+    @allow(Who.OPERATE)
+    async def models(self, request: Request, viewer: Viewer, channel_id: int) -> bytes:
         """The models that the upstream of a channel lists."""
-        await self._gate.viewer(request, "operate")
         return ok(await self._discovery.models(await self._channel(channel_id)))
 
     @app.route("/api/channel/fetch_models", methods=["POST"])
-    async def models_of_draft(self, request: Request) -> bytes:
+    @allow(Who.SENSITIVE_WRITE)
+    async def models_of_draft(self, request: Request, viewer: Viewer) -> bytes:
         """The models that an upstream lists, before its channel is saved."""
-        viewer = await self._gate.viewer(request, "sensitive_write")
         channel = await self._drafted(json_body(request), viewer)
         watched = viewer.role < ROLE_ROOT
         return ok(await self._discovery.models(channel, guarded=watched))

@@ -37,9 +37,8 @@ from knight_tw.web.api.answers import (
     text,
 )
 from knight_tw.web.api.audit import SYSTEM, Audit
-from knight_tw.web.api.channel_gate import ChannelGate
 from knight_tw.web.api.tokens import ids_of
-from knight_tw.web.auth import Guard, Viewer
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 Row = dict[str, Any]
 Changed = Callable[[str, str], Awaitable[None]]
@@ -78,7 +77,6 @@ class Channels:
     """The channel pages of the management API."""
 
     _guard: Guard
-    _gate: ChannelGate
     _db: Database
     _view: View
     _clock: IReactorTime
@@ -91,9 +89,9 @@ class Channels:
     install(app)
 
     @app.route("/api/channel/", methods=["GET"])
-    async def listing(self, request: Request) -> bytes:
+    @allow(Who.READ)
+    async def listing(self, request: Request, viewer: Viewer) -> bytes:
         """One page of channels, or of tags with all their channels."""
-        viewer = await self._gate.viewer(request, "read")
         asked, chosen = paging(request), channel_fields.filter_of(request)
         tagged = query_flag(request, "tag_mode")
         read = channel_queries.tag_page if tagged else channel_queries.page
@@ -104,9 +102,9 @@ class Channels:
         return page(shown, total, asked, type_counts=_by_text(counts))
 
     @app.route("/api/channel/search", methods=["GET"])
-    async def search(self, request: Request) -> bytes:
+    @allow(Who.READ)
+    async def search(self, request: Request, viewer: Viewer) -> bytes:
         """Channels by id, name, key, address and model."""
-        viewer = await self._gate.viewer(request, "read")
         asked = channel_fields.search_paging(request)
         chosen = channel_fields.search_of(request)
         tagged = query_flag(request, "tag_mode")
@@ -120,31 +118,31 @@ class Channels:
         return ok({"items": shown, "total": total, "type_counts": _by_text(counts)})
 
     @app.route("/api/channel/models_enabled", methods=["GET"])
-    async def models_enabled(self, request: Request) -> bytes:
+    @allow(Who.READ)
+    async def models_enabled(self, request: Request, viewer: Viewer) -> bytes:
         """Names of the models that an enabled channel offers."""
-        await self._gate.viewer(request, "read")
         return ok(await self._db.read(model_queries.enabled_models), message=None)
 
     @app.route("/api/channel/ops", methods=["GET"])
-    async def operations(self, request: Request) -> bytes:
+    @allow(Who.READ)
+    async def operations(self, request: Request, viewer: Viewer) -> bytes:
         """What the channel pages show of the options."""
-        await self._gate.viewer(request, "read")
         return ok({"retry_times": self._view.options.integer("RetryTimes")})
 
     @app.route("/api/channel/<int:channel_id>", methods=["GET"])
-    async def one(self, request: Request, channel_id: int) -> bytes:
+    @allow(Who.READ)
+    async def one(self, request: Request, viewer: Viewer, channel_id: int) -> bytes:
         """One channel, without its key."""
-        viewer = await self._gate.viewer(request, "read")
         row = await self._db.read(channel_queries.find, channel_id)
         if row is None:
             raise not_found()
         return ok(self._shown(row, viewer))
 
     @app.route("/api/channel/<int:channel_id>/key", methods=["POST"])
-    async def key(self, request: Request, channel_id: int) -> bytes:
+    @allow(Who.ROOT)
+    async def key(self, request: Request, viewer: Viewer, channel_id: int) -> bytes:
         """The key of a channel, for root after a second factor; it is recorded."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
-        viewer = await self._guard.viewer(request, ROLE_ROOT)
         self._guard.verify(request, viewer, KEY_SCOPE)
         row = await self._db.read(channel_queries.find, channel_id)
         if row is None:
@@ -160,9 +158,9 @@ class Channels:
         return ok({"key": row["key"]})
 
     @app.route("/api/channel/", methods=["POST"])
-    async def create(self, request: Request) -> bytes:
+    @allow(Who.SENSITIVE_WRITE)
+    async def create(self, request: Request, viewer: Viewer) -> bytes:
         """New channels from one form (`drafts`); no data comes back."""
-        viewer = await self._gate.viewer(request, "sensitive_write")
         order = drafts.Order.read(json_body(request))
         root = viewer.role >= ROLE_ROOT
         rows = [
@@ -183,12 +181,12 @@ class Channels:
         return ok()
 
     @app.route("/api/channel/", methods=["PUT"])
-    async def update(self, request: Request) -> bytes:
+    @allow(Who.WRITE)
+    async def update(self, request: Request, viewer: Viewer) -> bytes:
         """The channel after the members of the body were set; the rest stays."""
-        viewer = await self._gate.viewer(request, "write")
         body = json_body(request)
         channel_id, root = integer(body, "id"), viewer.role >= ROLE_ROOT
-        sensitive = self._gate.may(viewer, "sensitive_write")
+        sensitive = self._guard.may(viewer, Who.SENSITIVE_WRITE)
 
         def decide(row: Row) -> Row:
             values = drafts.changes(row, body, with_status=not viewer.modern)
@@ -220,9 +218,11 @@ class Channels:
         return ok({**told, **modes})
 
     @app.route("/api/channel/<int:channel_id>/status", methods=["POST"])
-    async def set_status(self, request: Request, channel_id: int) -> bytes:
+    @allow(Who.OPERATE)
+    async def set_status(
+        self, request: Request, viewer: Viewer, channel_id: int
+    ) -> bytes:
         """Enable or disable one channel by hand."""
-        viewer = await self._gate.viewer(request, "operate")
         status = _status(json_body(request))
         if await self._db.read(channel_queries.find, channel_id) is None:
             raise not_found()
@@ -230,38 +230,38 @@ class Channels:
         return ok(True)
 
     @app.route("/api/channel/status/batch", methods=["POST"])
-    async def set_statuses(self, request: Request) -> bytes:
+    @allow(Who.OPERATE)
+    async def set_statuses(self, request: Request, viewer: Viewer) -> bytes:
         """Enable or disable channels by hand; how many changed."""
-        viewer = await self._gate.viewer(request, "operate")
         body = json_body(request)
         ids = ids_of(body, channel_queries.BULK_LIMIT)
         return ok(await self._set_status(request, viewer, ids, _status(body)))
 
     @app.route("/api/channel/<int:channel_id>", methods=["DELETE"])
-    async def delete(self, request: Request, channel_id: int) -> bytes:
+    @allow(Who.SENSITIVE_WRITE)
+    async def delete(self, request: Request, viewer: Viewer, channel_id: int) -> bytes:
         """Delete one channel; one that is gone already is no failure."""
-        viewer = await self._gate.viewer(request, "sensitive_write")
         await self._delete(request, viewer, [channel_id])
         return ok()
 
     @app.route("/api/channel/disabled", methods=["DELETE"])
-    async def delete_disabled(self, request: Request) -> bytes:
+    @allow(Who.SENSITIVE_WRITE)
+    async def delete_disabled(self, request: Request, viewer: Viewer) -> bytes:
         """Delete every channel that is disabled, by hand or not; how many."""
-        viewer = await self._gate.viewer(request, "sensitive_write")
         ids = await self._db.read(channel_queries.disabled)
         return ok(await self._delete(request, viewer, ids))
 
     @app.route("/api/channel/batch", methods=["POST"])
-    async def delete_many(self, request: Request) -> bytes:
+    @allow(Who.SENSITIVE_WRITE)
+    async def delete_many(self, request: Request, viewer: Viewer) -> bytes:
         """Delete channels; how many there were."""
-        viewer = await self._gate.viewer(request, "sensitive_write")
         ids = ids_of(json_body(request), channel_queries.BULK_LIMIT)
         return ok(await self._delete(request, viewer, ids))
 
     @app.route("/api/channel/copy/<int:channel_id>", methods=["POST"])
-    async def copy(self, request: Request, channel_id: int) -> bytes:
+    @allow(Who.SENSITIVE_WRITE)
+    async def copy(self, request: Request, viewer: Viewer, channel_id: int) -> bytes:
         """A copy of a channel, key included; its id."""
-        viewer = await self._gate.viewer(request, "sensitive_write")
         suffix = query(request, "suffix", COPY_SUFFIX)[:100]
         reset = query(request, "reset_balance", "true").lower() != "false"
         row = await self._db.read(channel_queries.find, channel_id)
@@ -276,9 +276,9 @@ class Channels:
         return ok({"id": ids[0]})
 
     @app.route("/api/channel/batch/tag", methods=["POST"])
-    async def tag_many(self, request: Request) -> bytes:
+    @allow(Who.WRITE)
+    async def tag_many(self, request: Request, viewer: Viewer) -> bytes:
         """Give channels a tag, or take it away; how many there were."""
-        viewer = await self._gate.viewer(request, "write")
         body = json_body(request)
         ids = ids_of(body, channel_queries.BULK_LIMIT)
         tag = text(body, "tag", "", longest=191).strip() or None
@@ -290,23 +290,25 @@ class Channels:
         return ok(count)
 
     @app.route("/api/channel/tag/enabled", methods=["POST"])
-    async def enable_tag(self, request: Request) -> bytes:
+    @allow(Who.OPERATE)
+    async def enable_tag(self, request: Request, viewer: Viewer) -> bytes:
         """Enable the channels of a tag."""
-        return await self._set_tag_status(request, ENABLED)
+        return await self._set_tag_status(request, viewer, ENABLED)
 
     @app.route("/api/channel/tag/disabled", methods=["POST"])
-    async def disable_tag(self, request: Request) -> bytes:
+    @allow(Who.OPERATE)
+    async def disable_tag(self, request: Request, viewer: Viewer) -> bytes:
         """Disable the channels of a tag."""
-        return await self._set_tag_status(request, DISABLED)
+        return await self._set_tag_status(request, viewer, DISABLED)
 
     @app.route("/api/channel/tag", methods=["PUT"])
-    async def edit_tag(self, request: Request) -> bytes:
+    @allow(Who.WRITE)
+    async def edit_tag(self, request: Request, viewer: Viewer) -> bytes:
         """Set some columns of all channels of a tag."""
-        viewer = await self._gate.viewer(request, "write")
         body = json_body(request)
         tag, wanted = _tag(body), drafts.edits_of_tag(body)
-        if not drafts.SENSITIVE.isdisjoint(wanted) and not self._gate.may(
-            viewer, "sensitive_write"
+        if not drafts.SENSITIVE.isdisjoint(wanted) and not self._guard.may(
+            viewer, Who.SENSITIVE_WRITE
         ):
             raise Refusal(
                 "you do not have the permission to change this",
@@ -326,9 +328,9 @@ class Channels:
         return ok()
 
     @app.route("/api/channel/tag/models", methods=["GET"])
-    async def tag_models(self, request: Request) -> bytes:
+    @allow(Who.READ)
+    async def tag_models(self, request: Request, viewer: Viewer) -> bytes:
         """The longest model list among the channels of a tag, as text."""
-        await self._gate.viewer(request, "read")
         tag = query(request, "tag")
         if not tag:
             raise missing("tag")
@@ -337,9 +339,9 @@ class Channels:
         return ok(max(lists, key=lambda names: names.count(","), default=""))
 
     @app.route("/api/channel/fix", methods=["POST"])
-    async def fix(self, request: Request) -> bytes:
+    @allow(Who.OPERATE)
+    async def fix(self, request: Request, viewer: Viewer) -> bytes:
         """Write the abilities of every channel anew; how many went well and not."""
-        viewer = await self._gate.viewer(request, "operate")
         ids = await self._db.read(channel_queries.every_id)
         await self._db.run(channel_queries.forget_orphans)
         failed = 0
@@ -351,9 +353,9 @@ class Channels:
         return ok(done)
 
     @app.route("/api/channel/multi_key/manage", methods=["POST"])
-    async def manage_keys(self, request: Request) -> bytes:
+    @allow(Who.OPERATE)
+    async def manage_keys(self, request: Request, viewer: Viewer) -> bytes:
         """One action on the keys of a multi-key channel (section 7.4)."""
-        viewer = await self._gate.viewer(request, "operate")
         body = json_body(request)
         channel_id, asked = integer(body, "channel_id"), _asked(body)
         outcomes: list[key_actions.Outcome] = []
@@ -389,8 +391,9 @@ class Channels:
             return failed
         return 0
 
-    async def _set_tag_status(self, request: Request, status: int) -> bytes:
-        viewer = await self._gate.viewer(request, "operate")
+    async def _set_tag_status(
+        self, request: Request, viewer: Viewer, status: int
+    ) -> bytes:
         tag = _tag(json_body(request))
         ids = await self._db.read(channel_queries.with_tag, tag)
         await self._set_status(request, viewer, ids, status, tag=tag)

@@ -10,7 +10,6 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
-from knight_tw.records import ROLE_ADMIN
 from knight_tw.storage import quota_queries
 from knight_tw.storage.database import Database
 from knight_tw.web.api.answers import (
@@ -20,7 +19,7 @@ from knight_tw.web.api.answers import (
     query,
     query_integer,
 )
-from knight_tw.web.auth import Guard
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 Row = dict[str, Any]
 
@@ -61,9 +60,9 @@ class UsageSums:
     install(app)
 
     @app.route("/api/data/", methods=["GET"])
-    async def site(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def site(self, request: Request, viewer: Viewer) -> bytes:
         """Sums per model and hour, of everybody or of `username`."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         start, end = _range(request)
         rows = await self._db.read(
             quota_queries.by_model, start, end, username=query(request, "username")
@@ -71,15 +70,15 @@ class UsageSums:
         return ok(_whole(rows))
 
     @app.route("/api/data/users", methods=["GET"])
-    async def users(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def users(self, request: Request, viewer: Viewer) -> bytes:
         """Sums per user and hour."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         return ok(_whole(await self._db.read(quota_queries.by_user, *_range(request))))
 
     @app.route("/api/data/self", methods=["GET"])
-    async def own(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def own(self, request: Request, viewer: Viewer) -> bytes:
         """The own sums per model and hour, of up to 30 days."""
-        viewer = await self._guard.viewer(request)
         start, end = self._own_range(request)
         rows = await self._db.read(
             quota_queries.by_model, start, end, user_id=viewer.id
@@ -87,16 +86,16 @@ class UsageSums:
         return ok(_whole(rows))
 
     @app.route("/api/data/flow", methods=["GET"])
-    async def flow(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def flow(self, request: Request, viewer: Viewer) -> bytes:
         """Sums per user, node, token, group, channel and model."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         rows = await self._db.read(quota_queries.flow, *_range(request))
         return ok([_brief(row) for row in rows])
 
     @app.route("/api/data/flow/self", methods=["GET"])
-    async def own_flow(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def own_flow(self, request: Request, viewer: Viewer) -> bytes:
         """The own sums per token, group and model."""
-        viewer = await self._guard.viewer(request)
         start, end = self._own_range(request)
         rows = await self._db.read(quota_queries.flow, start, end, viewer.id)
         return ok([_brief(row) for row in rows])

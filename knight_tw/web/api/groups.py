@@ -12,9 +12,8 @@ from twisted.web.server import Request
 from knight_tw.accounts import access
 from knight_tw.accounts.callers import AUTO, usable_groups
 from knight_tw.options import Options
-from knight_tw.records import ROLE_ADMIN
 from knight_tw.web.api.answers import install, ok
-from knight_tw.web.auth import Guard
+from knight_tw.web.auth import Guard, Viewer, Who, allow, mark
 
 AUTO_RATIO = "自动"
 """What stands for the ratio of `auto`; clients compare it."""
@@ -31,27 +30,28 @@ class GroupsApi:
     install(app)
 
     @app.route("/api/group/", methods=["GET"])
-    async def names(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def names(self, request: Request, viewer: Viewer) -> bytes:
         """Names of all groups that have a ratio."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         return ok(list(self._options().json("GroupRatio") or {}))
 
     @app.route("/api/user/groups", methods=["GET"])
+    @mark(Who.ANYONE)
     async def public(self, request: Request) -> bytes:
         """The groups that the caller, perhaps a guest, may choose."""
         viewer = await self._guard.visitor(request)
         return ok(selectable("" if viewer is None else viewer.group, self._options()))
 
     @app.route("/api/user/self/groups", methods=["GET"])
-    async def own(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def own(self, request: Request, viewer: Viewer) -> bytes:
         """The groups that the caller may choose."""
-        viewer = await self._guard.viewer(request)
         return ok(selectable(viewer.group, self._options()))
 
     @app.route("/api/authz/catalog", methods=["GET"])
-    async def catalogue(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def catalogue(self, request: Request, viewer: Viewer) -> bytes:
         """Resources, actions and roles that permissions are made of."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         return ok(access.catalogue(self._options().flag("authz.strict_admin")))
 
 

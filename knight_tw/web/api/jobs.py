@@ -14,7 +14,7 @@ from knight_tw import log_cleanup
 from knight_tw.channels import balance, schedule, updates
 from knight_tw.jobs import JobRunning, Jobs
 from knight_tw.log_cleanup import LogCleanup
-from knight_tw.records import ROLE_ADMIN, ROLE_ROOT
+from knight_tw.records import ROLE_ROOT
 from knight_tw.storage import job_queries
 from knight_tw.storage.database import Database
 from knight_tw.web.api.answers import (
@@ -29,7 +29,7 @@ from knight_tw.web.api.answers import (
     query_integer,
 )
 from knight_tw.web.api.audit import Audit
-from knight_tw.web.auth import Guard, Viewer
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 Row = dict[str, Any]
 
@@ -60,9 +60,9 @@ class JobPages:
     install(app)
 
     @app.route("/api/jobs", methods=["GET"])
-    async def listing(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def listing(self, request: Request, viewer: Viewer) -> bytes:
         """One page of the jobs that the caller may see, newest first."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         asked = paging(request, 200)
         kind, status = query(request, "kind"), query(request, "status")
         types = [one for one in _visible(viewer) if kind in ("", KINDS[one])]
@@ -76,15 +76,15 @@ class JobPages:
         return page([_shown(row) for row in rows], total, asked)
 
     @app.route("/api/jobs/<task_id>", methods=["GET"])
-    async def one(self, request: Request, task_id: str) -> bytes:
+    @allow(Who.ADMIN)
+    async def one(self, request: Request, viewer: Viewer, task_id: str) -> bytes:
         """One job."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         return ok(_shown(await self._find(viewer, task_id)))
 
     @app.route("/api/jobs/<task_id>/cancel", methods=["POST"])
-    async def cancel(self, request: Request, task_id: str) -> bytes:
+    @allow(Who.ADMIN)
+    async def cancel(self, request: Request, viewer: Viewer, task_id: str) -> bytes:
         """Have a job end; what it has done stays."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         row = await self._find(viewer, task_id)
         if not await self._jobs.cancel(task_id):
             raise Refusal("the job is over", code="version_conflict")
@@ -93,9 +93,9 @@ class JobPages:
         return ok(_shown(await self._find(viewer, task_id)))
 
     @app.route("/api/system-task/log-cleanup", methods=["POST"])
-    async def clean_log(self, request: Request) -> bytes:
+    @allow(Who.ROOT)
+    async def clean_log(self, request: Request, viewer: Viewer) -> bytes:
         """Begin to delete old log rows."""
-        viewer = await self._guard.viewer(request, ROLE_ROOT)
         moment = query_integer(request, "target_timestamp", 0)
         if moment <= 0:
             raise missing("target_timestamp")
@@ -107,17 +107,17 @@ class JobPages:
         return ok({**_task(row), "active_key": row["active_key"]})
 
     @app.route("/api/system-task/list", methods=["GET"])
-    async def tasks(self, request: Request) -> bytes:
+    @allow(Who.ROOT)
+    async def tasks(self, request: Request, viewer: Viewer) -> bytes:
         """The newest jobs."""
-        await self._guard.viewer(request, ROLE_ROOT)
         limit = min(max(query_integer(request, "limit", 20), 1), MOST_LISTED)
         rows, _ = await self._db.read(job_queries.page, [], [], 0, limit)
         return ok([_task(row) for row in rows])
 
     @app.route("/api/system-task/current", methods=["GET"])
-    async def current(self, request: Request) -> bytes:
+    @allow(Who.ROOT)
+    async def current(self, request: Request, viewer: Viewer) -> bytes:
         """The job of a kind that is under way, or null."""
-        await self._guard.viewer(request, ROLE_ROOT)
         kind = query(request, "type")
         if not kind:
             raise missing("type")
@@ -125,9 +125,9 @@ class JobPages:
         return ok(None if row is None else _task(row))
 
     @app.route("/api/system-task/<task_id>", methods=["GET"])
-    async def task(self, request: Request, task_id: str) -> bytes:
+    @allow(Who.ROOT)
+    async def task(self, request: Request, viewer: Viewer, task_id: str) -> bytes:
         """One job; 404 when there is none."""
-        await self._guard.viewer(request, ROLE_ROOT)
         row = await self._db.read(job_queries.find, task_id)
         if row is None:
             raise Refusal("task not found", 404, code="not_found")

@@ -16,7 +16,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
 from knight_tw.accounts.limits import Limits, Mark
-from knight_tw.records import ROLE_ADMIN
 from knight_tw.storage import log_queries
 from knight_tw.storage.database import Database
 from knight_tw.storage.log_queries import FACETS, LogFilter
@@ -33,7 +32,7 @@ from knight_tw.web.api.answers import (
     query_integer,
 )
 from knight_tw.web.api.logs import ChannelNames
-from knight_tw.web.auth import Guard
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 Row = dict[str, Any]
 
@@ -62,66 +61,66 @@ class LogViews:
     install(app)
 
     @app.route("/api/log/cursor", methods=["GET"])
-    async def site_window(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def site_window(self, request: Request, viewer: Viewer) -> bytes:
         """A stretch of everybody's rows."""
-        return await self._window(request, await self._site(request))
+        return await self._window(request, log_fields.filter_of(request))
 
     @app.route("/api/log/self/cursor", methods=["GET"])
-    async def own_window(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def own_window(self, request: Request, viewer: Viewer) -> bytes:
         """A stretch of the own rows."""
-        return await self._window(request, await self._own(request))
+        return await self._window(request, _own(request, viewer))
 
     @app.route("/api/log/histogram", methods=["GET"])
-    async def site_histogram(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def site_histogram(self, request: Request, viewer: Viewer) -> bytes:
         """Calls, errors and quota over time, of everybody."""
-        return await self._histogram(request, await self._site(request))
+        return await self._histogram(request, log_fields.filter_of(request))
 
     @app.route("/api/log/self/histogram", methods=["GET"])
-    async def own_histogram(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def own_histogram(self, request: Request, viewer: Viewer) -> bytes:
         """Calls, errors and quota over time, the own ones."""
-        return await self._histogram(request, await self._own(request))
+        return await self._histogram(request, _own(request, viewer))
 
     @app.route("/api/log/facets", methods=["GET"])
-    async def site_facets(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def site_facets(self, request: Request, viewer: Viewer) -> bytes:
         """The commonest values of some fields."""
-        chosen = await self._site(request)
+        chosen = log_fields.filter_of(request)
         return await self._facets(request, chosen, frozenset(FACETS))
 
     @app.route("/api/log/self/facets", methods=["GET"])
-    async def own_facets(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def own_facets(self, request: Request, viewer: Viewer) -> bytes:
         """The commonest values of some fields in the own rows."""
-        chosen = await self._own(request)
+        chosen = _own(request, viewer)
         return await self._facets(request, chosen, OWN_FACETS)
 
     @app.route("/api/log/export", methods=["GET"])
-    async def site_export(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def site_export(self, request: Request, viewer: Viewer) -> bytes:
         """A file of everybody's rows."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
-        return await self._export(request, await self._site(request), SITE_ROWS)
+        return await self._export(request, log_fields.filter_of(request), SITE_ROWS)
 
     @app.route("/api/log/self/export", methods=["GET"])
-    async def own_export(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def own_export(self, request: Request, viewer: Viewer) -> bytes:
         """A file of the own rows."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
-        return await self._export(request, await self._own(request), OWN_ROWS)
+        return await self._export(request, _own(request, viewer), OWN_ROWS)
 
     @app.route("/api/log/explain/<request_id>", methods=["GET"])
-    async def explain(self, request: Request, request_id: str) -> bytes:
+    @allow(Who.ADMIN)
+    async def explain(self, request: Request, viewer: Viewer, request_id: str) -> bytes:
         """How one call was routed and how long each part took."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         row = await self._logs.read(log_queries.by_request, request_id)
         told = _explained(row["other"] if row else "")
         if told is None:
             raise not_found("record")
         return ok(told)
-
-    async def _site(self, request: Request) -> LogFilter:
-        await self._guard.viewer(request, ROLE_ADMIN)
-        return log_fields.filter_of(request)
-
-    async def _own(self, request: Request) -> LogFilter:
-        viewer = await self._guard.viewer(request)
-        return log_fields.filter_of(request, user_id=viewer.id)
 
     async def _shown(self, rows: Sequence[Row], chosen: LogFilter) -> list[Row]:
         if chosen.user_id is None:
@@ -257,3 +256,7 @@ def _explained(other: str | None) -> Any:
         return None
     admin = found.get("admin_info") if isinstance(found, dict) else None
     return admin.get("explain") if isinstance(admin, dict) else None
+
+
+def _own(request: Request, viewer: Viewer) -> LogFilter:
+    return log_fields.filter_of(request, user_id=viewer.id)

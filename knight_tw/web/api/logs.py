@@ -14,7 +14,6 @@ from twisted.web.server import Request
 from knight_tw.accounts.limits import Limits, Mark
 from knight_tw.jobs import JobRunning
 from knight_tw.log_cleanup import LogCleanup
-from knight_tw.records import ROLE_ADMIN
 from knight_tw.storage import channel_queries, log_queries
 from knight_tw.storage.database import Database
 from knight_tw.storage.log_queries import LogFilter
@@ -30,7 +29,7 @@ from knight_tw.web.api.answers import (
     query_integer,
 )
 from knight_tw.web.api.audit import Audit
-from knight_tw.web.auth import Guard
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 Row = dict[str, Any]
 
@@ -67,50 +66,50 @@ class Logs:
     install(app)
 
     @app.route("/api/log/", methods=["GET"])
-    async def listing(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def listing(self, request: Request, viewer: Viewer) -> bytes:
         """One page of everybody's rows, newest first."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         return await self._site_page(request, log_fields.filter_of(request))
 
     @app.route("/api/log/self", methods=["GET"])
-    async def own(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def own(self, request: Request, viewer: Viewer) -> bytes:
         """One page of the own rows, newest first."""
-        viewer = await self._guard.viewer(request)
         chosen = log_fields.filter_of(request, user_id=viewer.id)
         return await self._own_page(request, chosen)
 
     @app.route("/api/log/search", methods=["GET"])
-    async def search(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def search(self, request: Request, viewer: Viewer) -> bytes:
         """Everybody's rows whose text or model holds `keyword`."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         await self._limits.check(Mark.SEARCH, viewer.id)
         chosen = log_fields.filter_of(request)
         return await self._site_page(request, _searching(request, chosen))
 
     @app.route("/api/log/self/search", methods=["GET"])
-    async def search_own(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def search_own(self, request: Request, viewer: Viewer) -> bytes:
         """The own rows whose text or model holds `keyword`."""
-        viewer = await self._guard.viewer(request)
         await self._limits.check(Mark.SEARCH, viewer.id)
         chosen = log_fields.filter_of(request, user_id=viewer.id)
         return await self._own_page(request, _searching(request, chosen))
 
     @app.route("/api/log/stat", methods=["GET"])
-    async def sums(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def sums(self, request: Request, viewer: Viewer) -> bytes:
         """Quota of everybody's served calls, and the pace of the last minute."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         return await self._sums(log_fields.filter_of(request))
 
     @app.route("/api/log/self/stat", methods=["GET"])
-    async def own_sums(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def own_sums(self, request: Request, viewer: Viewer) -> bytes:
         """Quota of the own served calls, and the pace of the last minute."""
-        viewer = await self._guard.viewer(request)
         return await self._sums(log_fields.filter_of(request, user_id=viewer.id))
 
     @app.route("/api/log/", methods=["DELETE"])
-    async def delete(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def delete(self, request: Request, viewer: Viewer) -> bytes:
         """Begin to delete the rows older than `target_timestamp`; how many they are."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         moment = query_integer(request, "target_timestamp", 0)
         if moment <= 0:
             raise missing("target_timestamp")

@@ -26,7 +26,7 @@ from knight_tw.web.api.answers import (
     ok,
 )
 from knight_tw.web.api.audit import Audit
-from knight_tw.web.api.channel_gate import ChannelGate
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 Row = dict[str, Any]
 
@@ -38,7 +38,7 @@ _NAME_LENGTH = 255
 class ModelUpdatePages:
     """Detects, applies and ignores changes."""
 
-    _gate: ChannelGate
+    _guard: Guard
     _db: Database
     _updates: ModelUpdates
     _jobs: Jobs
@@ -48,9 +48,9 @@ class ModelUpdatePages:
     install(app)
 
     @app.route("/api/channel/upstream_updates/detect", methods=["POST"])
-    async def detect(self, request: Request) -> bytes:
+    @allow(Who.OPERATE)
+    async def detect(self, request: Request, viewer: Viewer) -> bytes:
         """What one upstream has now."""
-        await self._gate.viewer(request, "operate")
         channel_id = integer(json_body(request), "id")
         channel = await self._db.read(channels.load, channel_id)
         if channel is None:
@@ -68,9 +68,9 @@ class ModelUpdatePages:
         )
 
     @app.route("/api/channel/upstream_updates/apply", methods=["POST"])
-    async def apply(self, request: Request) -> bytes:
+    @allow(Who.WRITE)
+    async def apply(self, request: Request, viewer: Viewer) -> bytes:
         """Add and remove the models that the caller chose."""
-        viewer = await self._gate.viewer(request, "write")
         body = json_body(request)
         channel_id = integer(body, "id")
         done = await self._updates.apply(
@@ -85,9 +85,9 @@ class ModelUpdatePages:
         return ok(_shown(channel_id, done))
 
     @app.route("/api/channel/upstream_updates/apply_all", methods=["POST"])
-    async def apply_all(self, request: Request) -> bytes:
+    @allow(Who.WRITE)
+    async def apply_all(self, request: Request, viewer: Viewer) -> bytes:
         """Apply everything that waits, in every channel that is watched."""
-        viewer = await self._gate.viewer(request, "write")
         results: list[Row] = []
         failed: list[int] = []
         for channel_id, added, removed in await self._updates.pending():
@@ -107,9 +107,9 @@ class ModelUpdatePages:
         return ok({**told, "results": results})
 
     @app.route("/api/channel/upstream_updates/detect_all", methods=["POST"])
-    async def detect_all(self, request: Request) -> bytes:
+    @allow(Who.OPERATE)
+    async def detect_all(self, request: Request, viewer: Viewer) -> bytes:
         """Begin to ask every upstream that is watched."""
-        viewer = await self._gate.viewer(request, "operate")
         payload = {"manual": True, "username": viewer.username}
         try:
             row = await self._jobs.start(updates.JOB, self._updates.run, payload)

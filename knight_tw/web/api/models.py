@@ -16,8 +16,7 @@ from knight_tw.providers.identity import name_of
 from knight_tw.providers.provider import Provider
 from knight_tw.routing import RoutingTable
 from knight_tw.web.api.answers import install, ok, query
-from knight_tw.web.api.channel_gate import ChannelGate
-from knight_tw.web.auth import Guard
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 CREATED = 1626777600
 """`created` of every listed model; the reference's constant."""
@@ -38,7 +37,6 @@ class ModelNames:
     """The lists of model names."""
 
     _guard: Guard
-    _gate: ChannelGate
     _view: View
     _providers: Sequence[Provider]
 
@@ -46,27 +44,27 @@ class ModelNames:
     install(app)
 
     @app.route("/api/models", methods=["GET"])
-    async def by_type(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def by_type(self, request: Request, viewer: Viewer) -> bytes:
         """Channel type to the models that its provider is known for."""
-        await self._guard.viewer(request)
         return ok({str(one.type_id): list(one.models) for one in self._providers})
 
     @app.route("/api/channel/models", methods=["GET"])
-    async def known(self, request: Request) -> bytes:
+    @allow(Who.READ)
+    async def known(self, request: Request, viewer: Viewer) -> bytes:
         """Every model that some provider is known for, as OpenAI's model objects."""
-        await self._gate.viewer(request, "read")
         return ok(self._known(), message=None)
 
     @app.route("/api/user/models", methods=["GET"])
-    async def usable(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def usable(self, request: Request, viewer: Viewer) -> bytes:
         """Names of the models that the caller may use, in one group or in all."""
-        viewer = await self._guard.viewer(request)
         return ok(self._usable(viewer.group, query(request, "group")))
 
     @app.route("/api/user/available_models", methods=["GET"])
-    async def available(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def available(self, request: Request, viewer: Viewer) -> bytes:
         """The same for the caller's own group, under the name of one-api."""
-        viewer = await self._guard.viewer(request)
         return ok(self._usable(viewer.group, viewer.group))
 
     def _usable(self, user_group: str, group: str) -> list[str]:

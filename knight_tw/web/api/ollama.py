@@ -28,7 +28,7 @@ from knight_tw.web.api.answers import (
     text,
 )
 from knight_tw.web.api.audit import Audit
-from knight_tw.web.api.channel_gate import ChannelGate
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 _STEP = ("status", "digest", "total", "completed")
 
@@ -37,7 +37,7 @@ _STEP = ("status", "digest", "total", "completed")
 class OllamaPages:
     """Loads and deletes models."""
 
-    _gate: ChannelGate
+    _guard: Guard
     _db: Database
     _ollama: Ollama
     _audit: Audit
@@ -46,30 +46,33 @@ class OllamaPages:
     install(app)
 
     @app.route("/api/channel/ollama/version/<int:channel_id>", methods=["GET"])
-    async def version(self, request: Request, channel_id: int) -> bytes:
+    @allow(Who.SENSITIVE_WRITE)
+    async def version(self, request: Request, viewer: Viewer, channel_id: int) -> bytes:
         """The server's version."""
-        await self._gate.viewer(request, "sensitive_write")
         channel = await self._channel(channel_id)
         return ok({"version": await self._ollama.version(channel)})
 
     @app.route("/api/channel/ollama/delete", methods=["DELETE"])
-    async def delete(self, request: Request) -> bytes:
+    @allow(Who.SENSITIVE_WRITE)
+    async def delete(self, request: Request, viewer: Viewer) -> bytes:
         """Delete a model."""
-        channel, model = await self._asked(request, "channel.ollama_delete")
+        channel, model = await self._asked(request, viewer, "channel.ollama_delete")
         await self._ollama.delete(channel, model)
         return ok(message=f"{model} is deleted")
 
     @app.route("/api/channel/ollama/pull", methods=["POST"])
-    async def pull(self, request: Request) -> bytes:
+    @allow(Who.SENSITIVE_WRITE)
+    async def pull(self, request: Request, viewer: Viewer) -> bytes:
         """Load a model, and wait for it."""
-        channel, model = await self._asked(request, "channel.ollama_pull")
+        channel, model = await self._asked(request, viewer, "channel.ollama_pull")
         await self._ollama.pull(channel, model)
         return ok(message=f"{model} is loaded")
 
     @app.route("/api/channel/ollama/pull/stream", methods=["POST"])
-    async def watch_pull(self, request: Request) -> bytes:
+    @allow(Who.SENSITIVE_WRITE)
+    async def watch_pull(self, request: Request, viewer: Viewer) -> bytes:
         """Load a model, and tell each step as an event."""
-        channel, model = await self._asked(request, "channel.ollama_pull")
+        channel, model = await self._asked(request, viewer, "channel.ollama_pull")
         put_header(request, "Content-Type", "text/event-stream")
 
         def told(step: Mapping[str, Any]) -> None:
@@ -82,9 +85,10 @@ class OllamaPages:
             _event(request, encode({"error": error.message}))
         return b"data: [DONE]\n\n"
 
-    async def _asked(self, request: Request, action: str) -> tuple[Channel, str]:
+    async def _asked(
+        self, request: Request, viewer: Viewer, action: str
+    ) -> tuple[Channel, str]:
         """Channel and model of a request, which is recorded."""
-        viewer = await self._gate.viewer(request, "sensitive_write")
         body = json_body(request)
         model = text(body, "model_name", longest=255)
         channel = await self._channel(integer(body, "channel_id"))

@@ -17,7 +17,6 @@ from twisted.web.server import Request
 
 from knight_tw.options import OptionRefused, Options, hidden
 from knight_tw.options.table import OPTIONS
-from knight_tw.records import ROLE_ROOT
 from knight_tw.storage import option_queries, options
 from knight_tw.storage.database import Database
 from knight_tw.web.api.answers import (
@@ -33,7 +32,7 @@ from knight_tw.web.api.answers import (
     query,
 )
 from knight_tw.web.api.audit import Audit
-from knight_tw.web.auth import STEP_UP_SCOPE, Guard, Viewer
+from knight_tw.web.auth import STEP_UP_SCOPE, Guard, Viewer, Who, allow
 
 Changed = Callable[[str, str], Awaitable[None]]
 CompletionRatios = Callable[[], Mapping[str, Any]]
@@ -59,9 +58,9 @@ class OptionsApi:
     install(app)
 
     @app.route("/api/option/", methods=["GET"])
-    async def listing(self, request: Request) -> bytes:
+    @allow(Who.ROOT)
+    async def listing(self, request: Request, viewer: Viewer) -> bytes:
         """Every option that may be shown, as `{key, value}`."""
-        await self._guard.viewer(request, ROLE_ROOT)
         rows = self._options().rows()
         shown = [
             {"key": key, "value": value}
@@ -72,9 +71,9 @@ class OptionsApi:
         return ok([*shown, {"key": "CompletionRatioMeta", "value": meta}])
 
     @app.route("/api/option/", methods=["PUT"])
-    async def update(self, request: Request) -> bytes:
+    @allow(Who.ROOT)
+    async def update(self, request: Request, viewer: Viewer) -> bytes:
         """Store one option."""
-        viewer = await self._guard.viewer(request, ROLE_ROOT)
         body = _decoded(request)
         key, value = body.get("key"), body.get("value")
         if not isinstance(key, str) or not key.strip():
@@ -91,9 +90,9 @@ class OptionsApi:
         return ok()
 
     @app.route("/api/option/batch", methods=["PUT"])
-    async def update_many(self, request: Request) -> bytes:
+    @allow(Who.ROOT)
+    async def update_many(self, request: Request, viewer: Viewer) -> bytes:
         """Store several options, all or none."""
-        viewer = await self._guard.viewer(request, ROLE_ROOT)
         body = _decoded(request)
         changes = _changes(body.get("changes"))
         self._step_up(request, viewer, changes)
@@ -141,16 +140,16 @@ class OptionsApi:
             self._guard.verify(request, viewer, STEP_UP_SCOPE)
 
     @app.route("/api/option/rest_model_ratio", methods=["POST"])
-    async def reset_model_ratio(self, request: Request) -> bytes:
+    @allow(Who.ROOT)
+    async def reset_model_ratio(self, request: Request, viewer: Viewer) -> bytes:
         """Return to the shipped model ratios."""
-        viewer = await self._guard.viewer(request, ROLE_ROOT)
         await self._store(request, viewer, {"ModelRatio": None})
         return ok(message="the model ratios are the shipped ones again")
 
     @app.route("/api/option/migrate_console_setting", methods=["POST"])
-    async def migrate_console(self, request: Request) -> bytes:
+    @allow(Who.ROOT)
+    async def migrate_console(self, request: Request, viewer: Viewer) -> bytes:
         """Move the console's lists from their retired keys to today's."""
-        viewer = await self._guard.viewer(request, ROLE_ROOT)
         changes = moved_console_lists(self._options().stored)
         rows, refused = self._options().write_all(changes)
         # What today's limits refuse stays where it was.
@@ -161,18 +160,18 @@ class OptionsApi:
         return ok(message="moved")
 
     @app.route("/api/option/catalog", methods=["GET"])
-    async def catalogue(self, request: Request) -> bytes:
+    @allow(Who.ROOT)
+    async def catalogue(self, request: Request, viewer: Viewer) -> bytes:
         """Every known option with its type, default, bounds and meaning."""
-        await self._guard.viewer(request, ROLE_ROOT)
         version = await self._db.read(options.version)
         current = self._options()
         known = [_described(key, current) for key in OPTIONS]
         return ok({"version": version, "options": known})
 
     @app.route("/api/option/history", methods=["GET"])
-    async def history(self, request: Request) -> bytes:
+    @allow(Who.ROOT)
+    async def history(self, request: Request, viewer: Viewer) -> bytes:
         """Who changed what, newest first."""
-        await self._guard.viewer(request, ROLE_ROOT)
         asked = paging(request, 200)
         rows, total = await self._db.read(
             option_queries.past, query(request, "key"), asked.offset, asked.size

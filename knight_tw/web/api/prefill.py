@@ -10,7 +10,6 @@ from attrs import frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from knight_tw.records import ROLE_ADMIN
 from knight_tw.storage import prefill_queries
 from knight_tw.storage.database import Database
 from knight_tw.web.api.answers import (
@@ -25,7 +24,7 @@ from knight_tw.web.api.answers import (
     text,
 )
 from knight_tw.web.api.audit import Audit
-from knight_tw.web.auth import Guard
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 LONGEST_NAME, LONGEST_KIND, LONGEST_DESCRIPTION = 64, 32, 255
 LONGEST_ITEMS = 65_536
@@ -44,16 +43,16 @@ class PrefillApi:
     install(app)
 
     @app.route("/api/prefill_group/", methods=["GET"])
-    async def listing(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def listing(self, request: Request, viewer: Viewer) -> bytes:
         """All groups, or those of one `type`, newest first."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         rows = await self._db.read(prefill_queries.every, query(request, "type"))
         return ok([_view(row) for row in rows])
 
     @app.route("/api/prefill_group/", methods=["POST"])
-    async def create(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def create(self, request: Request, viewer: Viewer) -> bytes:
         """A new group."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         values = {"description": "", "items": "[]", **_values(json_body(request))}
         for name in ("name", "type"):
             if not values.get(name):
@@ -64,9 +63,9 @@ class PrefillApi:
         return ok(_view(row))
 
     @app.route("/api/prefill_group/", methods=["PUT"])
-    async def update(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def update(self, request: Request, viewer: Viewer) -> bytes:
         """Change the members that the body has."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         body = json_body(request)
         group_id, values = integer(body, "id"), _values(body)
         row = await self._db.run(
@@ -78,9 +77,9 @@ class PrefillApi:
         return ok(_view(row))
 
     @app.route("/api/prefill_group/<int:group_id>", methods=["DELETE"])
-    async def delete(self, request: Request, group_id: int) -> bytes:
+    @allow(Who.ADMIN)
+    async def delete(self, request: Request, viewer: Viewer, group_id: int) -> bytes:
         """Remove a group."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         if not await self._db.run(prefill_queries.delete, group_id, int(self._now())):
             raise not_found("group")
         self._audit.write(request, viewer, "prefill_group.delete", {"id": group_id})

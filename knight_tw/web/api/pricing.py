@@ -20,7 +20,7 @@ from knight_tw.storage import model_queries
 from knight_tw.storage.database import Database
 from knight_tw.storage.model_queries import Offer
 from knight_tw.web.api.answers import Refusal, encode, install
-from knight_tw.web.auth import Guard
+from knight_tw.web.auth import Guard, Who, mark
 
 Row = dict[str, Any]
 
@@ -97,6 +97,7 @@ class Pricing:
     install(app)
 
     @app.route("/api/pricing", methods=["GET"])
+    @mark(Who.ANYONE)
     async def pricing(self, request: Request) -> bytes:
         """The models that the caller, or a guest, may use, with their prices."""
         enabled, for_members = navigation(self._view.options, "pricing")

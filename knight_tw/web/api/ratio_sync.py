@@ -11,7 +11,6 @@ from klein import Klein
 from twisted.web.server import Request
 
 from knight_tw.price_sync import DEFAULT_ENDPOINT, SECONDS, Peer, PriceSync
-from knight_tw.records import ROLE_ROOT
 from knight_tw.storage import channel_queries
 from knight_tw.storage.channel_queries import ChannelFilter
 from knight_tw.storage.database import Database
@@ -24,7 +23,7 @@ from knight_tw.web.api.answers import (
     ok,
     text,
 )
-from knight_tw.web.auth import Guard
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 Row = dict[str, Any]
 
@@ -61,9 +60,9 @@ class RatioSync:
     install(app)
 
     @app.route("/api/ratio_sync/channels", methods=["GET"])
-    async def channels(self, request: Request) -> bytes:
+    @allow(Who.ROOT)
+    async def channels(self, request: Request, viewer: Viewer) -> bytes:
         """Channels that have an address, and public lists."""
-        await self._guard.viewer(request, ROLE_ROOT)
         rows = await self._db.read(channel_queries.select, ChannelFilter())
         names = ("id", "name", "base_url", "status", "type")
         found = [
@@ -74,9 +73,9 @@ class RatioSync:
         return ok([*found, *PRESETS])
 
     @app.route("/api/ratio_sync/fetch", methods=["POST"])
-    async def fetch(self, request: Request) -> bytes:
+    @allow(Who.ROOT)
+    async def fetch(self, request: Request, viewer: Viewer) -> bytes:
         """How the prices of some peers differ from the own ones."""
-        await self._guard.viewer(request, ROLE_ROOT)
         body = json_body(request)
         peers = [*_peers(body), *await self._channels(body)]
         if not peers:

@@ -33,7 +33,7 @@ from knight_tw.web.api.answers import (
 )
 from knight_tw.web.api.cookies import Cookies
 from knight_tw.web.api.profile import bearer_view, own_view
-from knight_tw.web.auth import STEP_UP_SCOPE, Guard, Viewer
+from knight_tw.web.auth import STEP_UP_SCOPE, Guard, Viewer, Who, allow
 
 Changed = Callable[[str, str], Awaitable[None]]
 BalancesChanged = Callable[[int], None]
@@ -63,19 +63,19 @@ class SelfApi:
     install(app)
 
     @app.route("/api/user/self", methods=["GET"])
-    async def show(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def show(self, request: Request, viewer: Viewer) -> bytes:
         """The own account."""
-        viewer = await self._guard.viewer(request)
         row = await self._db.read(user_queries.account, viewer.id)
         if row is None:
             raise not_found("user")
         return ok(own_view(row, self._options().flag("authz.strict_admin")))
 
     @app.route("/api/user/self", methods=["PUT"])
-    async def update(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def update(self, request: Request, viewer: Viewer) -> bytes:
         """Change names and password, or the side bar, or the language."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
-        viewer = await self._guard.viewer(request)
         body = json_body(request)
         for name, read in _SETTING_FORMS.items():
             if name in body:
@@ -142,9 +142,9 @@ class SelfApi:
         return ok(bearer_view(opened))
 
     @app.route("/api/user/self", methods=["DELETE"])
-    async def delete(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def delete(self, request: Request, viewer: Viewer) -> bytes:
         """Delete the own account; root cannot."""
-        viewer = await self._guard.viewer(request)
         if viewer.role == ROLE_ROOT:
             raise Refusal("root cannot be deleted", code="forbidden_target")
         self._step_up(request, viewer)
@@ -155,10 +155,10 @@ class SelfApi:
         return ok()
 
     @app.route("/api/user/token", methods=["GET"])
-    async def access_token(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def access_token(self, request: Request, viewer: Viewer) -> bytes:
         """A new personal access token; the one before stops working."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
-        viewer = await self._guard.viewer(request)
         await self._limits.check(Mark.ACCESS_TOKEN, viewer.id)
         self._step_up(request, viewer)
         token = b64encode(self._random.randbytes(_TOKEN_BYTES)).decode()
@@ -171,24 +171,24 @@ class SelfApi:
             self._guard.verify(request, viewer, STEP_UP_SCOPE)
 
     @app.route("/api/user/setting", methods=["PUT"])
-    async def setting(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def setting(self, request: Request, viewer: Viewer) -> bytes:
         """How the account wants to be told of things."""
-        viewer = await self._guard.viewer(request)
         changes = user_fields.setting(json_body(request), viewer.role)
         await self._db.run(user_writes.merge_setting, viewer.id, changes)
         await self._changed("user", str(viewer.id))
         return ok(None, "settings updated")
 
     @app.route("/api/user/aff", methods=["GET"])
-    async def aff_code(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def aff_code(self, request: Request, viewer: Viewer) -> bytes:
         """The own referral code, made when first asked for."""
-        viewer = await self._guard.viewer(request)
         return ok(await self._db.run(user_writes.aff_code, viewer.id, self._random))
 
     @app.route("/api/user/aff_transfer", methods=["POST"])
-    async def aff_transfer(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def aff_transfer(self, request: Request, viewer: Viewer) -> bytes:
         """Move referral balance to the balance."""
-        viewer = await self._guard.viewer(request)
         await self._limits.check(Mark.AFF_TRANSFER, viewer.id)
         quota = integer(json_body(request), "quota")
         least = int(self._options().decimal("QuotaPerUnit"))
@@ -203,15 +203,15 @@ class SelfApi:
         return ok(message="transferred")
 
     @app.route("/api/user/prefs", methods=["GET"])
-    async def prefs(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def prefs(self, request: Request, viewer: Viewer) -> bytes:
         """The console's own document about this account."""
-        viewer = await self._guard.viewer(request)
         return ok(await self._db.read(pref_queries.load, viewer.id))
 
     @app.route("/api/user/prefs", methods=["PUT"])
-    async def set_prefs(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def set_prefs(self, request: Request, viewer: Viewer) -> bytes:
         """Replace that document."""
-        viewer = await self._guard.viewer(request)
         document = json_body(request)
         if len(body_bytes(request)) > MOST_PREFS:
             raise invalid("body", f"at most {MOST_PREFS} bytes")

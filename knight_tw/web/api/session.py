@@ -32,7 +32,7 @@ from knight_tw.web.api.answers import (
 from knight_tw.web.api.audit import Audit
 from knight_tw.web.api.cookies import Cookies, Origins, refresh_cookie
 from knight_tw.web.api.profile import login_view, session_view
-from knight_tw.web.auth import Guard, Viewer, session_cookie
+from knight_tw.web.auth import Guard, Viewer, Who, allow, mark, session_cookie
 
 PENDING_MEMBER = "flow"
 """Member of the cookie `session` that holds the text between the two login steps."""
@@ -60,6 +60,7 @@ class SessionApi:
     install(app)
 
     @app.route("/api/user/login", methods=["POST"])
+    @mark(Who.ANYONE)
     async def login(self, request: Request) -> bytes:
         """Log in by name and password, or begin to, for those with a second factor."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
@@ -79,6 +80,7 @@ class SessionApi:
         return ok({"require_2fa": True, "flow_token": flow, "expires_at": expires_at})
 
     @app.route("/api/user/login/2fa", methods=["POST"])
+    @mark(Who.ANYONE)
     async def login_second_step(self, request: Request) -> bytes:
         """Finish a login with a TOTP or backup code."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
@@ -114,6 +116,7 @@ class SessionApi:
         return ok(login_view(opened, row, strict))
 
     @app.route("/api/user/auth/refresh", methods=["POST"])
+    @mark(Who.SESSION)
     async def refresh(self, request: Request) -> bytes:
         """A new access token for the session of the refresh cookie."""
         self._origins.check(request)
@@ -131,12 +134,14 @@ class SessionApi:
         )
 
     @app.route("/api/user/logout", methods=["GET"])
+    @mark(Who.SESSION)
     async def logout(self, request: Request) -> bytes:
         """Forget the browser's login, as older consoles ask for it."""
         await self._end(request)
         return ok()
 
     @app.route("/api/user/auth/logout", methods=["POST"])
+    @mark(Who.SESSION)
     async def logout_session(self, request: Request) -> bytes:
         """End the session and clear its cookies."""
         self._origins.check(request)
@@ -162,16 +167,18 @@ class SessionApi:
         return ended
 
     @app.route("/api/user/sessions", methods=["GET"])
-    async def sessions(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def sessions(self, request: Request, viewer: Viewer) -> bytes:
         """The caller's living sessions."""
-        viewer = await self._session_viewer(request)
+        _require_session(viewer)
         found = await self._sessions.alive(viewer.id)
         return ok([session_view(session, viewer.sid) for session in found])
 
     @app.route("/api/user/sessions/<sid>", methods=["DELETE"])
-    async def end_session(self, request: Request, sid: str) -> bytes:
+    @allow(Who.USER)
+    async def end_session(self, request: Request, viewer: Viewer, sid: str) -> bytes:
         """End one session of the caller."""
-        viewer = await self._session_viewer(request)
+        _require_session(viewer)
         if not await self._sessions.end(sid, viewer.id, "revoked"):
             raise Refusal("session not found", code="AUTH_SESSION_NOT_FOUND")
         current = sid == viewer.sid
@@ -181,16 +188,17 @@ class SessionApi:
         return ok({"revoked_sid": sid, "current": current})
 
     @app.route("/api/user/sessions/revoke-others", methods=["POST"])
-    async def end_other_sessions(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def end_other_sessions(self, request: Request, viewer: Viewer) -> bytes:
         """End every session of the caller but this one."""
-        viewer = await self._session_viewer(request)
+        _require_session(viewer)
         ended = await self._sessions.end_others(viewer.id, viewer.sid)
         return ok({"revoked_count": ended})
 
-    async def _session_viewer(self, request: Request) -> Viewer:
-        viewer = await self._guard.viewer(request)
-        if not viewer.sid:
-            raise Refusal(
-                "a dashboard login session is required", code="AUTH_SESSION_REQUIRED"
-            )
-        return viewer
+
+def _require_session(viewer: Viewer) -> None:
+    """Refuses an access token where a dashboard login is needed."""
+    if not viewer.sid:
+        raise Refusal(
+            "a dashboard login session is required", code="AUTH_SESSION_REQUIRED"
+        )

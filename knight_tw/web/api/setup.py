@@ -19,6 +19,7 @@ from knight_tw.web.api.answers import (
     ok,
     text,
 )
+from knight_tw.web.auth import Who, mark
 
 Changed = Callable[[str, str], Awaitable[None]]
 """Told (kind, reference) of a write that caches must learn of."""
@@ -44,6 +45,7 @@ class SetupApi:
     install(app)
 
     @app.route("/api/setup", methods=["GET"])
+    @mark(Who.ANYONE)
     async def state(self, request: Request) -> bytes:
         """Whether the wizard has run; before that also what it would find."""
         if await self._start.done():
@@ -57,6 +59,7 @@ class SetupApi:
         return ok(found, message=None)
 
     @app.route("/api/setup", methods=["POST"])
+    @mark(Who.ANYONE)
     async def run(self, request: Request) -> bytes:
         """Make root, unless there is one, and set the gateway up."""
         if await self._start.done():

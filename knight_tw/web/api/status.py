@@ -18,7 +18,7 @@ from knight_tw.records import ROLE_ADMIN
 from knight_tw.storage import oauth_queries
 from knight_tw.storage.database import Database
 from knight_tw.web.api.answers import Refusal, client_ip, install, ok
-from knight_tw.web.auth import Guard
+from knight_tw.web.auth import Guard, Viewer, Who, allow, mark
 
 _FLAGS = {
     "email_verification": "EmailVerificationEnabled",
@@ -120,6 +120,7 @@ class StatusApi:
     install(app)
 
     @app.route("/api/status", methods=["GET"])
+    @mark(Who.ANYONE)
     async def status(self, request: Request) -> bytes:
         """Everything a console needs before anybody logs in."""
         data = site_facts(self._options())
@@ -143,40 +144,46 @@ class StatusApi:
         return ok(data)
 
     @app.route("/api/status/test", methods=["GET"])
-    async def test(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def test(self, request: Request, viewer: Viewer) -> bytes:
         """That the server and its database answer; 503 when they do not."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         return ok(
             message="the server is running",
             http_stats={"active_connections": self._active()},
         )
 
     @app.route("/api/notice", methods=["GET"])
+    @mark(Who.ANYONE)
     def notice(self, request: Request) -> bytes:
         """The administrator's notice."""
         return ok(self._options().text("Notice"))
 
     @app.route("/api/about", methods=["GET"])
+    @mark(Who.ANYONE)
     def about(self, request: Request) -> bytes:
         """The page about the site."""
         return ok(self._options().text("About"))
 
     @app.route("/api/home_page_content", methods=["GET"])
+    @mark(Who.ANYONE)
     def home_page_content(self, request: Request) -> bytes:
         """The administrator's own front page."""
         return ok(self._options().text("HomePageContent"))
 
     @app.route("/api/user-agreement", methods=["GET"])
+    @mark(Who.ANYONE)
     def user_agreement(self, request: Request) -> bytes:
         """The terms of use."""
         return ok(self._options().text("legal.user_agreement"))
 
     @app.route("/api/privacy-policy", methods=["GET"])
+    @mark(Who.ANYONE)
     def privacy_policy(self, request: Request) -> bytes:
         """The privacy policy."""
         return ok(self._options().text("legal.privacy_policy"))
 
     @app.route("/api/ratio_config", methods=["GET"])
+    @mark(Who.ANYONE)
     async def ratio_config(self, request: Request) -> bytes:
         """The ratios, for other gateways to copy, when the administrator allows it."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))

@@ -36,7 +36,7 @@ from knight_tw.web.api.answers import (
     text,
 )
 from knight_tw.web.api.token_fields import Rules
-from knight_tw.web.auth import Guard, Viewer
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 Row = dict[str, Any]
 Changed = Callable[[str, str], Awaitable[None]]
@@ -72,9 +72,9 @@ class Tokens:
     install(app)
 
     @app.route("/api/token/", methods=["GET"])
-    async def listing(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def listing(self, request: Request, viewer: Viewer) -> bytes:
         """One page of the own tokens, newest first."""
-        viewer = await self._guard.viewer(request)
         asked = paging(request)
         rows, total = await self._db.read(
             token_queries.page, viewer.id, asked.offset, asked.size
@@ -82,9 +82,9 @@ class Tokens:
         return page([self._shown(row, viewer) for row in rows], total, asked)
 
     @app.route("/api/token/search", methods=["GET"])
-    async def search(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def search(self, request: Request, viewer: Viewer) -> bytes:
         """Tokens by name and key: exact, or with `%` for anything."""
-        viewer = await self._guard.viewer(request)
         await self._limits.check(Mark.SEARCH, viewer.id)
         asked = paging(request)
         name = pattern(query(request, "keyword"), "keyword")
@@ -95,9 +95,9 @@ class Tokens:
         return page([self._shown(row, viewer) for row in rows], total, asked)
 
     @app.route("/api/token/auto-groups", methods=["GET"])
-    async def auto_groups(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def auto_groups(self, request: Request, viewer: Viewer) -> bytes:
         """The groups that a list of `auto_groups` may have, and how many of them."""
-        viewer = await self._guard.viewer(request)
         options = self._view.options
         usable = usable_groups(viewer.group, options)
         return ok(
@@ -108,18 +108,18 @@ class Tokens:
         )
 
     @app.route("/api/token/<int:token_id>", methods=["GET"])
-    async def one(self, request: Request, token_id: int) -> bytes:
+    @allow(Who.USER)
+    async def one(self, request: Request, viewer: Viewer, token_id: int) -> bytes:
         """One token."""
-        viewer = await self._guard.viewer(request)
         row = await self._db.read(token_queries.find, viewer.id, token_id)
         if row is None:
             raise not_found()
         return ok(self._shown(row, viewer))
 
     @app.route("/api/token/", methods=["POST"])
-    async def create(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def create(self, request: Request, viewer: Viewer) -> bytes:
         """A new token, or with `count` several; they come back with their keys."""
-        viewer = await self._guard.viewer(request)
         body = json_body(request)
         count = integer(body, "count", 0, least=0, most=MOST_NEW)
         row = self._rules(viewer).new(body)
@@ -134,9 +134,9 @@ class Tokens:
         return ok(shown if count else shown[0])
 
     @app.route("/api/token/", methods=["PUT"])
-    async def update(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def update(self, request: Request, viewer: Viewer) -> bytes:
         """The token after its members in the body, or its status alone, were set."""
-        viewer = await self._guard.viewer(request)
         body = json_body(request)
         token_id = integer(body, "id")
         rules = self._rules(viewer)
@@ -150,39 +150,41 @@ class Tokens:
         return ok(token_fields.shown(row, full=False, one_api=self._one_api()))
 
     @app.route("/api/token/<int:token_id>", methods=["DELETE"])
-    async def delete(self, request: Request, token_id: int) -> bytes:
+    @allow(Who.USER)
+    async def delete(self, request: Request, viewer: Viewer, token_id: int) -> bytes:
         """Delete one token."""
-        viewer = await self._guard.viewer(request)
         if not await self._delete(viewer, [token_id]):
             raise not_found()
         return ok()
 
     @app.route("/api/token/batch", methods=["POST"])
-    async def delete_many(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def delete_many(self, request: Request, viewer: Viewer) -> bytes:
         """Delete tokens; how many there were."""
-        viewer = await self._guard.viewer(request)
         ids = ids_of(json_body(request), token_queries.BULK_LIMIT)
         return ok(await self._delete(viewer, ids))
 
     @app.route("/api/token/<int:token_id>/key", methods=["POST"])
-    async def key(self, request: Request, token_id: int) -> bytes:
+    @allow(Who.USER)
+    async def key(self, request: Request, viewer: Viewer, token_id: int) -> bytes:
         """The whole key of one token."""
-        found = await self._keys(request, [token_id])
+        found = await self._keys(request, viewer, [token_id])
         if token_id not in found:
             raise not_found()
         return ok({"key": found[token_id]})
 
     @app.route("/api/token/batch/keys", methods=["POST"])
-    async def keys(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def keys(self, request: Request, viewer: Viewer) -> bytes:
         """The whole keys of up to 100 tokens, by id."""
         ids = ids_of(json_body(request), MOST_IDS)
-        found = await self._keys(request, ids)
+        found = await self._keys(request, viewer, ids)
         return ok({"keys": {str(token_id): key for token_id, key in found.items()}})
 
     @app.route("/api/token/bulk", methods=["POST"])
-    async def bulk(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def bulk(self, request: Request, viewer: Viewer) -> bytes:
         """One change to many tokens; what it would do, with `dry_run`."""
-        viewer = await self._guard.viewer(request)
         body = json_body(request)
         rows = await self._db.read(token_queries.select, viewer.id, **_chosen(body))
         if body.get("op") == "delete":
@@ -232,10 +234,11 @@ class Tokens:
         for ref in map(str, ids) if len(ids) <= MOST_IDS else ("",):
             await self._changed("token", ref)
 
-    async def _keys(self, request: Request, ids: Sequence[int]) -> dict[int, str]:
+    async def _keys(
+        self, request: Request, viewer: Viewer, ids: Sequence[int]
+    ) -> dict[int, str]:
         """Whole keys of the caller's tokens, by id."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
-        viewer = await self._guard.viewer(request)
         if self._once():
             raise Refusal(
                 "keys are shown only when they are made", code="not_configured"

@@ -21,6 +21,7 @@ from twisted.web.server import Request
 
 from knight_tw.options import Options
 from knight_tw.web.api.answers import install, ok
+from knight_tw.web.auth import Who, mark
 
 log = Logger()
 
@@ -56,6 +57,7 @@ class UptimeApi:
     install(app)
 
     @app.route("/api/uptime/status", methods=["GET"])
+    @mark(Who.ANYONE)
     async def status(self, request: Request) -> bytes:
         """The monitors of every group; none for a page that does not answer."""
         options = self._options()

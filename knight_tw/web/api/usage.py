@@ -30,6 +30,7 @@ from knight_tw.storage.log_queries import LogFilter
 from knight_tw.storage.sql import listed
 from knight_tw.web.api import answers, log_fields
 from knight_tw.web.api.answers import Refusal, client_ip, encode, install, ok
+from knight_tw.web.auth import Who, mark
 from knight_tw.wire import envelope
 
 Row = Mapping[str, Any]
@@ -66,6 +67,7 @@ class KeyPages:
     install(app)
 
     @app.route("/api/usage/token/", methods=["GET"])
+    @mark(Who.KEY)
     async def usage(self, request: Request) -> bytes:
         """What the key may spend and has spent, in quota units."""
         row = await self._token(request)
@@ -85,6 +87,7 @@ class KeyPages:
         return encode({"code": True, "message": "ok", "data": told})
 
     @app.route("/api/log/token", methods=["GET"])
+    @mark(Who.KEY)
     async def log(self, request: Request) -> bytes:
         """The newest rows of the key, as users see them."""
         row = await self._token(request)
@@ -133,6 +136,7 @@ class BillingPages:
 
     @app.route("/dashboard/billing/subscription", methods=["GET"])
     @app.route("/v1/dashboard/billing/subscription", methods=["GET"])
+    @mark(Who.KEY)
     async def subscription(self, request: Request) -> bytes:
         """The limit: what the key, or its owner, had and has."""
         row, owner = await self._account(request)
@@ -154,6 +158,7 @@ class BillingPages:
 
     @app.route("/dashboard/billing/usage", methods=["GET"])
     @app.route("/v1/dashboard/billing/usage", methods=["GET"])
+    @mark(Who.KEY)
     async def usage(self, request: Request) -> bytes:
         """What was spent in all, in hundredths of the unit; dates are not looked at."""
         row, owner = await self._account(request)

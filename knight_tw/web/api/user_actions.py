@@ -27,7 +27,7 @@ from knight_tw.web.api.answers import (
 from knight_tw.web.api.audit import Audit
 from knight_tw.web.api.profile import bare_view
 from knight_tw.web.api.users import MOST_QUOTA, BalancesChanged, Changed, target
-from knight_tw.web.auth import Guard, Viewer
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 ACTIONS = ("enable", "disable", "delete", "promote", "demote", "add_quota")
 MODES = ("add", "subtract", "override")
@@ -48,9 +48,9 @@ class UserActionsApi:
     install(app)
 
     @app.route("/api/user/manage", methods=["POST"])
-    async def manage(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def manage(self, request: Request, viewer: Viewer) -> bytes:
         """Do `action` to the account `id`, or to the one called `username`."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         body = json_body(request)
         action = text(body, "action")
         if action not in ACTIONS:

@@ -35,7 +35,7 @@ from knight_tw.web.api.answers import (
 )
 from knight_tw.web.api.audit import TOP_UP, Audit
 from knight_tw.web.api.profile import admin_view
-from knight_tw.web.auth import Guard, Viewer
+from knight_tw.web.auth import Guard, Viewer, Who, allow
 
 Changed = Callable[[str, str], Awaitable[None]]
 BalancesChanged = Callable[[int], None]
@@ -64,15 +64,15 @@ class UsersApi:
     install(app)
 
     @app.route("/api/user/", methods=["GET"])
-    async def listing(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def listing(self, request: Request, viewer: Viewer) -> bytes:
         """One page of accounts, deleted ones included."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         return await self._page(request, Search())
 
     @app.route("/api/user/search", methods=["GET"])
-    async def search(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def search(self, request: Request, viewer: Viewer) -> bytes:
         """One page of the accounts that match."""
-        await self._guard.viewer(request, ROLE_ADMIN)
         role, status = query(request, "role"), query(request, "status")
         return await self._page(
             request,
@@ -96,16 +96,16 @@ class UsersApi:
         return page([admin_view(row) for row in rows], total, asked)
 
     @app.route("/api/user/<int:user_id>", methods=["GET"])
-    async def one(self, request: Request, user_id: int) -> bytes:
+    @allow(Who.ADMIN)
+    async def one(self, request: Request, viewer: Viewer, user_id: int) -> bytes:
         """One account of a lower role; root sees every one."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         row = await target(self._db, viewer, user_id)
         return ok(admin_view(row, self._options().flag("authz.strict_admin")))
 
     @app.route("/api/user/", methods=["POST"])
-    async def create(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def create(self, request: Request, viewer: Viewer) -> bytes:
         """Make an account of a lower role."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         body = json_body(request)
         name = user_fields.username(body)
         password = text(body, "password")
@@ -143,9 +143,9 @@ class UsersApi:
             )
 
     @app.route("/api/user/", methods=["PUT"])
-    async def update(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def update(self, request: Request, viewer: Viewer) -> bytes:
         """Change the members that the body has; an empty password keeps the old one."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         body = json_body(request)
         row = await target(self._db, viewer, integer(body, "id"))
         plain = self._plain_changes(body, row)
@@ -197,9 +197,9 @@ class UsersApi:
         return values
 
     @app.route("/api/user/<int:user_id>", methods=["DELETE"])
-    async def delete(self, request: Request, user_id: int) -> bytes:
+    @allow(Who.ADMIN)
+    async def delete(self, request: Request, viewer: Viewer, user_id: int) -> bytes:
         """Remove an account with everything that belongs to it, for good."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         row = await target(self._db, viewer, user_id)
         if row["role"] == ROLE_ROOT:
             raise Refusal("root cannot be deleted", code="forbidden_target")
@@ -215,9 +215,9 @@ class UsersApi:
         return ok()
 
     @app.route("/api/topup", methods=["POST"])
-    async def top_up(self, request: Request) -> bytes:
+    @allow(Who.ADMIN)
+    async def top_up(self, request: Request, viewer: Viewer) -> bytes:
         """Add quota to an account, in the form of one-api."""
-        viewer = await self._guard.viewer(request, ROLE_ADMIN)
         body = json_body(request)
         quota = integer(body, "quota", most=MOST_QUOTA, least=-MOST_QUOTA)
         row = await target(self._db, viewer, integer(body, "user_id"))

@@ -28,7 +28,15 @@ from knight_tw.web.api.answers import (
     text,
 )
 from knight_tw.web.api.cookies import Cookies
-from knight_tw.web.auth import STAMP_SECONDS, STEP_UP_SCOPE, Guard, Via, Viewer
+from knight_tw.web.auth import (
+    STAMP_SECONDS,
+    STEP_UP_SCOPE,
+    Guard,
+    Via,
+    Viewer,
+    Who,
+    allow,
+)
 
 SCOPES = ("channel.key.read", "passkey.register", "passkey.delete", STEP_UP_SCOPE)
 """What a proof can be for."""
@@ -51,10 +59,10 @@ class VerificationApi:
     install(app)
 
     @app.route("/api/verify", methods=["POST"])
-    async def verify(self, request: Request) -> bytes:
+    @allow(Who.USER)
+    async def verify(self, request: Request, viewer: Viewer) -> bytes:
         """Check a code or password; stamp the cookie or hand out a proof."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
-        viewer = await self._guard.viewer(request)
         if viewer.via is Via.TOKEN:
             raise Refusal(
                 "an access token cannot be verified; use a login session",

@@ -39,7 +39,6 @@ from knight_tw.storage import tokens as stored_tokens
 from knight_tw.web.api.audit import Audit
 from knight_tw.web.api.catalogue import Catalogue
 from knight_tw.web.api.channel_bulk import ChannelBulk
-from knight_tw.web.api.channel_gate import ChannelGate
 from knight_tw.web.api.channel_work import ChannelWork
 from knight_tw.web.api.channels import Channels
 from knight_tw.web.api.data import UsageSums
@@ -172,7 +171,6 @@ class Management(Gateway):
         """All surfaces, ours at the end."""
         chance = random.Random(3)  # noqa: S311 - keys of a test
         audit = Audit(self.notes.append, self.clock)
-        gate = ChannelGate(self.guard, self)
         client = ChannelClient(self.upstream)
         health = ChannelHealth(self.db, self, self.clock, self.changed)
         self.jobs = Jobs(self.db, self.clock, self.background, "node", chance)
@@ -190,7 +188,6 @@ class Management(Gateway):
             Tokens(guard, db, self, clock, limits, self.changed, chance),
             Channels(
                 guard,
-                gate,
                 db,
                 self,
                 clock,
@@ -199,22 +196,21 @@ class Management(Gateway):
                 self.changed,
                 self.check_address,
             ),
-            ChannelWork(gate, db, self.tester, discovery, balances, self.jobs, audit),
+            ChannelWork(guard, db, self.tester, discovery, balances, self.jobs, audit),
             Logs(guard, db, names, clock, limits, cleanup, audit),
             UsageSums(guard, db, clock),
             KeyPages(self.holder, db, db, limits),
             BillingPages(self.holder, db, self),
             Pricing(guard, db, self, clock),
             Catalogue(guard, db, self, clock, audit),
-            ModelNames(guard, gate, self, PROVIDERS),
+            ModelNames(guard, self, PROVIDERS),
             JobPages(guard, db, self.jobs, cleanup, audit),
             LogViews(guard, db, names, clock, limits),
-            OllamaPages(gate, db, Ollama(client), audit),
+            OllamaPages(guard, db, Ollama(client), audit),
             RatioSync(guard, db, PriceSync(self.upstream, self.view)),
-            ModelUpdatePages(gate, db, self.updates, self.jobs, audit),
+            ModelUpdatePages(guard, db, self.updates, self.jobs, audit),
             ChannelBulk(
                 guard,
-                gate,
                 db,
                 clock,
                 self.memory,
