@@ -34,6 +34,7 @@ from knight_tw.cache import PURGE, Cache, RedisCache, open_cache
 from knight_tw.chores import Chore, Chores
 from knight_tw.ledger import Ledger
 from knight_tw.management import Management
+from knight_tw.management.parts import Parts
 from knight_tw.options import Options
 from knight_tw.protocols.client_pool import PoolLimits
 from knight_tw.protocols.server import Lanes, Limits
@@ -127,9 +128,9 @@ class Knight(Service):
             background=background,
             in_thread=in_thread,
         )
-        management = Management.build(
-            settings,
-            reactor,
+        parts = Parts(
+            settings=settings,
+            reactor=reactor,
             secret=secret,
             version=f"v{__version__}",
             holder=holder,
@@ -146,6 +147,7 @@ class Knight(Service):
             relaying=relaying,
             metrics=lambda: readings.page(),
         )
+        management = Management.of(parts)
         await management.first_start(self._address())
         chores = self._chores(db, background, ledger, management, holder)
         chores.start()
