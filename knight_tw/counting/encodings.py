@@ -3,7 +3,7 @@
 `o200k_base` and `cl100k_base` are OpenAI's published vocabularies (tiktoken, MIT
 license), checked against the hashes that tiktoken expects. Other providers keep theirs
 to themselves; the newest of OpenAI's stands for them.
-Building one takes some tenths of a second and 75 MB: it is done when first needed, and
+Building one takes some tenths of a second and 45 MB: it is done when first needed, and
 belongs in a thread.
 """
 
@@ -14,6 +14,7 @@ from base64 import b64decode
 from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.resources import files
+from threading import Lock
 
 import tiktoken
 from attrs import frozen
@@ -56,23 +57,37 @@ class RanksDamaged(Exception):
     """A rank file of the package is not what was shipped."""
 
 
-@cache
+_building = Lock()
+
+
 def encoding(name: str) -> tiktoken.Encoding:
     """The tokenizer of a name; special tokens count as the text that they are.
+
+    It counts only: what tiktoken keeps for decoding is dropped.
 
     Raises:
         KeyError: there is none of that name.
         RanksDamaged: its file was changed.
     """
+    # Threads that ask at once would each build one, and the memory stays taken.
+    with _building:
+        return _built(name)
+
+
+@cache
+def _built(name: str) -> tiktoken.Encoding:
     vocabulary = _VOCABULARIES[name]
     packed = files(__package__).joinpath(f"{name}.tiktoken.gz").read_bytes()
     text = gzip.decompress(packed)
     if sha256(text).hexdigest() != vocabulary.sha256:
         raise RanksDamaged(f"{name}.tiktoken.gz is damaged")
     ranks = dict(_rank(line) for line in text.splitlines())
-    return tiktoken.Encoding(
+    made = tiktoken.Encoding(
         name, pat_str=vocabulary.pattern, mergeable_ranks=ranks, special_tokens={}
     )
+    # The core has its own copy; this one, of 30 MB, serves pickling and decoding.
+    made._mergeable_ranks = {}
+    return made
 
 
 @lru_cache(maxsize=4096)

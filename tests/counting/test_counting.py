@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 from unittest import SkipTest
 
@@ -57,6 +61,22 @@ class TextTests(SynchronousTestCase):
             encodings.encoding("o200k_base"), encodings.encoding("o200k_base")
         )
 
+    def test_loaded_once_by_threads(self) -> None:
+        """Threads that need one at the same time share it: each would take memory."""
+        made: list[str] = []
+
+        def slowly(name: str, **options: Any) -> SimpleNamespace:
+            made.append(name)
+            time.sleep(0.05)
+            return SimpleNamespace(**options)
+
+        self.patch(encodings, "_built", cache(encodings._built.__wrapped__))
+        self.patch(encodings.tiktoken, "Encoding", slowly)
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(encodings.encoding, ["cl100k_base"] * 4))
+        self.assertEqual(made, ["cl100k_base"])
+        self.assertEqual({id(one) for one in found}, {id(found[0])})
+
     def test_vocabulary_of_a_model(self) -> None:
         """Each model has its vocabulary, unknown ones the newest."""
         for model, name in (
@@ -89,7 +109,7 @@ class TextTests(SynchronousTestCase):
         bad = encodings._Vocabulary("0" * 64, "x")
         self.patch(encodings, "_VOCABULARIES", {"cl100k_base": bad})
         with self.assertRaises(encodings.RanksDamaged):
-            encodings.encoding.__wrapped__("cl100k_base")
+            encodings._built.__wrapped__("cl100k_base")
 
     def test_without_a_network(self) -> None:
         """The first count of a process needs no connection."""
