@@ -2,7 +2,7 @@
 # later; everything else is installed into .venv.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test services services-stop lint format manual bench clean
+.PHONY: help install run test services services-stop lint format manual bench bench-rows clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -14,7 +14,7 @@ help: ## this list
 	@echo
 	@echo "PORT=4000 make run          another port (default 3000)"
 	@echo "make test T=tests.test_x    one module, class or method"
-	@echo "make bench BENCH=--quick    a short run"
+	@echo "make bench BENCH=--quick    a short run; make bench-rows BENCH='--rows 1000000'"
 	@echo "PYTHON=/path/to/python3     the interpreter .venv is made with"
 
 install: ## make .venv and install the gateway into it
@@ -55,6 +55,10 @@ manual: ## rewrite the tables of the manual from the code
 bench: ## measure the gateway beside nginx; results in benchmarks/results/
 	@scripts/install.sh
 	@$(PY) -m benchmarks $(BENCH)
+
+bench-rows: ## time the log and account pages on ten million rows
+	@scripts/install.sh
+	@$(PY) -m benchmarks.rows $(BENCH)
 
 clean: ## remove .venv and every cache; data/ stays
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .hypothesis _trial_temp* \

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from attrs import evolve, frozen
 
+from knight_tw.storage import totals
 from knight_tw.storage.matching import Condition, any_of, contains
 from knight_tw.storage.schema import logs
 
@@ -66,11 +67,6 @@ class LogFilter:
     least_cost: int = 0
     content: str = ""
     keyword: str = ""
-
-    @property
-    def everything(self) -> bool:
-        """True when every row of the table is meant."""
-        return self == LogFilter()
 
     def conditions(self) -> list[Condition]:
         """The WHERE clauses on the filter's own columns."""
@@ -147,10 +143,7 @@ def page(
     rows = _rows(connection, query.offset(offset).limit(limit))
     if len(rows) < limit and (rows or not offset):
         return rows, offset + len(rows)
-    total = count(connection, where, bound)
-    if total >= bound and chosen.everything:
-        total = max(total, _estimated(connection))
-    return rows, total
+    return rows, totals.total(connection, logs.c.id, where, bound)
 
 
 def window(
@@ -178,13 +171,9 @@ def window(
 def approximate_total(connection: sa.Connection, chosen: LogFilter, bound: int) -> int:
     """How many rows the filter takes, counted up to `bound`."""
     where = _narrowed(connection, chosen)
-    return 0 if where is None else count(connection, where, bound)
-
-
-def count(connection: sa.Connection, where: Sequence[Condition], bound: int) -> int:
-    """How many rows the conditions take, at most `bound`."""
-    some = sa.select(logs.c.id).where(*where).limit(bound).subquery()
-    return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
+    if where is None:
+        return 0
+    return totals.bounded(connection, logs.c.id, where, bound)
 
 
 def spent(connection: sa.Connection, chosen: LogFilter) -> int:
@@ -349,14 +338,6 @@ def _ids_near(
         wanted.append(sa.select(logs.c.id).where(at <= last).order_by(at.desc()))
     samples = [sa.select(one.limit(_SAMPLE_ROWS).subquery().c.id) for one in wanted]
     return list(connection.execute(sa.union_all(*samples)).scalars())
-
-
-def _estimated(connection: sa.Connection) -> int:
-    """About how many rows the table has, from its first and last id."""
-    # One statement with both would read the whole table on SQLite.
-    first = connection.execute(sa.select(sa.func.min(logs.c.id))).scalar()
-    last = connection.execute(sa.select(sa.func.max(logs.c.id))).scalar()
-    return int(last or 0) - int(first or 0) + 1
 
 
 def _rows(connection: sa.Connection, query: sa.Select[Any]) -> list[Row]:
