@@ -14,6 +14,7 @@ from attrs import frozen
 
 from knight_tw.records import ROLE_ROOT
 from knight_tw.storage import totals
+from knight_tw.storage.matching import contains
 from knight_tw.storage.schema import passkey_credentials, two_fas, users
 
 Row = dict[str, Any]
@@ -158,7 +159,7 @@ def _conditions(asked: Search) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
     if asked.keyword:
         fields = (users.c.username, users.c.email, users.c.display_name)
-        hits = [field.icontains(asked.keyword, autoescape=True) for field in fields]
+        hits = [contains(field, asked.keyword) for field in fields]
         if asked.keyword.isascii() and asked.keyword.isdigit():
             hits.append(users.c.id == min(int(asked.keyword[:18]), 2**53))
         conditions.append(sa.or_(*hits))
