@@ -141,9 +141,8 @@ def page(
         return [], 0
     query = sa.select(logs).where(*where).order_by(logs.c.id.desc())
     rows = _rows(connection, query.offset(offset).limit(limit))
-    if len(rows) < limit and (rows or not offset):
-        return rows, offset + len(rows)
-    return rows, totals.total(connection, logs.c.id, where, bound)
+    read = (offset, limit, len(rows))
+    return rows, totals.total(connection, logs.c.id, where, bound, page=read)
 
 
 def window(

@@ -26,12 +26,20 @@ def total(
     key: sa.Column[Any],
     where: Sequence[Condition],
     bound: int,
+    *,
+    page: tuple[int, int, int] | None = None,
 ) -> int:
     """As `bounded`; of the whole table, beyond the bound, about how many there are.
 
     Args:
         key: The table's number, which grows with each row.
+        page: Offset, limit and found rows of a page that was read: one that is not
+            full tells the number by itself.
     """
+    if page is not None:
+        offset, limit, rows = page
+        if rows < limit and (rows or not offset):
+            return offset + rows
     found = bounded(connection, key, where, bound)
     if where or found < bound:
         return found

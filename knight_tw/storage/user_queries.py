@@ -152,7 +152,10 @@ def search(
         .limit(limit)
     )
     found = [_filled(row) for row in rows]
-    return found, totals.total(connection, users.c.id, conditions, MOST_COUNTED)
+    read = (offset, limit, len(found))
+    return found, totals.total(
+        connection, users.c.id, conditions, MOST_COUNTED, page=read
+    )
 
 
 def _conditions(asked: Search) -> list[sa.ColumnElement[bool]]:

@@ -41,6 +41,15 @@ class TotalTests(ConnectionCase):
         self.assertEqual(totals.total(self.connection, KEY, small, 5), 4)
         self.assertEqual(totals.total(self.connection, KEY, small, 3), 3)
 
+    def test_page_that_is_not_full(self) -> None:
+        """The last page tells the number; one beyond the end, or a full one, not."""
+        told = [(0, 20, 10), (8, 5, 2), (30, 5, 0), (0, 5, 5)]
+        found = [totals.total(self.connection, KEY, [], 11, page=page) for page in told]
+        self.assertEqual(found, [10, 10, 10, 10])
+        self.connection.execute(sa.delete(redemptions))
+        page = (0, 20, 3)
+        self.assertEqual(totals.total(self.connection, KEY, [], 11, page=page), 3)
+
     def test_empty(self) -> None:
         """No rows are none."""
         self.connection.execute(sa.delete(redemptions))
