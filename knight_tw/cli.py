@@ -23,12 +23,14 @@ Knight Omega, a gateway between API clients and model providers.
 
 Commands:
   run        start the gateway in the foreground (knight run --help)
+  import     open a database of new-api or one-api, or look what that would change
+             (knight import --help)
 
   --version  print the version
   --help     print this text
 
 First start: knight run, then open http://localhost:3000 or read docs/first-call.md.
-As a system service: docs/running.md.
+As a system service: docs/running.md. From new-api or one-api: docs/moving.md.
 """
 
 MISUSED = 2
@@ -99,7 +101,14 @@ def run(words: list[str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": run}
+def bring(words: list[str]) -> int:
+    """Open a database of new-api or one-api, or say what that would change."""
+    from knight_tw import importing
+
+    return importing.run(words)
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": run, "import": bring}
 
 
 def _say(text: str) -> int:

@@ -274,6 +274,12 @@ class LedgerFull(KnightError):
     status, code = 503, "ledger_full"
 
 
+class Overloaded(KnightError):
+    """The machine has too little of something, and calls are refused meanwhile."""
+
+    status, code = 503, "overloaded"
+
+
 class ShuttingDown(KnightError):
     """The process drains."""
 

@@ -100,6 +100,7 @@ class Meter:
         channels: Attempts by channel id, 0 standing for all beyond the limit.
         retries: By the error code that was the reason.
         interrupted: Streams that broke off, by who broke them and the policy.
+        hedges: Second attempts beside a silent one, by what became of them.
         streams: Streams that are under way.
         prompt, completion, cached, written, reasoning: Tokens that were charged.
     """
@@ -110,6 +111,7 @@ class Meter:
     channels: dict[int, Attempts] = field(factory=dict)
     retries: dict[str, int] = field(factory=dict)
     interrupted: dict[tuple[str, str], int] = field(factory=dict)
+    hedges: dict[str, int] = field(factory=dict)
     streams: int = 0
     prompt: int = 0
     completion: int = 0
@@ -182,6 +184,10 @@ class Meter:
         """A stream was interrupted."""
         key = by, policy
         self.interrupted[key] = self.interrupted.get(key, 0) + 1
+
+    def hedged(self, outcome: str) -> None:
+        """A second attempt beside a silent one `won` or `lost`."""
+        self.hedges[outcome] = self.hedges.get(outcome, 0) + 1
 
     def used(self, usage: Usage) -> None:
         """The usage that a call was charged by."""

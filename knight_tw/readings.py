@@ -76,6 +76,7 @@ class Readings:
     Args:
         databases: The main one, and the one for logs where there is one.
         leading: True while this process holds the lease of the chores.
+        left_out: Rows of the log that some reader of its stream was not given.
     """
 
     _relaying: Relaying
@@ -90,6 +91,7 @@ class Readings:
     _database_seconds: Histogram = field(factory=Histogram)
     _flush_seconds: Histogram = field(factory=Histogram)
     _flush_records: Histogram = field(factory=lambda: Histogram(SIZES))
+    _left_out: Callable[[], int] = lambda: 0
 
     def start(self) -> None:
         """Begin to watch."""
@@ -144,6 +146,11 @@ class Readings:
             "knight_retries_total",
             "Attempts that were followed by another one, by the reason.",
             _by("reason", meter.retries),
+        )
+        page.counter(
+            "knight_hedges_total",
+            "Second attempts beside a silent one, by what became of them.",
+            _by("outcome", meter.hedges),
         )
 
     def _money(self, page: Page) -> None:
@@ -209,6 +216,11 @@ class Readings:
             "knight_upstream_connections",
             "Connections to providers, and calls that wait for one.",
             _by("state", {"idle": idle, "busy": busy, "waiting": waiting}),
+        )
+        page.counter(
+            "knight_log_tail_dropped_total",
+            "Rows of the log that a reader of its stream was not given.",
+            self._left_out(),
         )
         held = {"request": lanes.held, "journal": self._ledger.buffered_bytes}
         page.gauge("knight_bytes_held", "Bytes in memory.", _by("what", held))

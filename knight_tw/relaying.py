@@ -10,6 +10,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource
 
+from knight_tw import __version__
 from knight_tw.accounts.callers import Callers
 from knight_tw.background import Background
 from knight_tw.cache import Cache, SharedTurns
@@ -60,6 +61,7 @@ class Relaying:
         sockets: Websocket resources by path.
         sessions: The realtime sessions that are open.
         meter: What has been done so far.
+        affinity: Where conversations were.
     """
 
     surface: RelaySurface
@@ -71,6 +73,7 @@ class Relaying:
     sessions: Sessions
     relay: Relay
     meter: Meter
+    affinity: Affinity
 
     @classmethod
     def build(
@@ -120,13 +123,14 @@ class Relaying:
             meter,
             ReasoningMemory(cache, Seal.of(secret)),
         )
+        affinity = Affinity.over(cache, reactor)
         draw = Draw(random.Random(), SharedTurns(cache))  # noqa: S311 - no secret
         choosing = Choosing(
             snapshots,
             draw,
             watch,
             ledger,
-            Affinity.over(cache, reactor),
+            affinity,
             Capacity(reactor),
             reactor,
         )
@@ -149,8 +153,13 @@ class Relaying:
         limits = RateLimits(
             lambda: snapshots.knobs.rate_limit, cache, reactor, background
         )
+
+        def version() -> str:
+            return __version__ if snapshots.knobs.version_header else ""
+
+        lists = ModelLists(snapshots)
         surface = RelaySurface(
-            relay, callers, limits, ModelLists(snapshots), reactor, meter, ids
+            relay, callers, limits, lists, reactor, meter, ids, version
         )
         sockets = Sockets(reactor)
         realtime = RealtimeRelay(
@@ -178,8 +187,9 @@ class Relaying:
                 reactor,
                 Proxies.of(settings.trusted_proxies).client,
                 meter,
+                version,
             ),
-            "/v1/responses": DeclinedResource(ids, reactor),
+            "/v1/responses": DeclinedResource(ids, reactor, version),
         }
         return cls(
             surface,
@@ -191,6 +201,7 @@ class Relaying:
             realtime.sessions,
             relay,
             meter,
+            affinity,
         )
 
 

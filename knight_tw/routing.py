@@ -417,6 +417,36 @@ class GroupWalk:
             self._local = 0
         return None
 
+    def aside(
+        self,
+        table: RoutingTable,
+        model: str,
+        chance: Draw,
+        usable: Usable,
+        cooling: Tried = _NONE_TRIED,
+    ) -> Pick | None:
+        """A further channel for the attempt that is under way, in its group and, while
+        there is one, in its tier; None when the call may not leave its channel or no
+        other is usable. It is no retry: `used` stays what it was.
+
+        Args:
+            usable: What it must be; that it was not tried yet, too.
+        """
+        if self._pinned is not None or self._no_retry:
+            return None
+        avoided = self.tried | cooling if cooling else self.tried
+        group, local = self.groups[self._place], max(self._local - 1, 0)
+        channel = draw(
+            table, group, model, local, avoided, chance.random, usable, self._tier_mode
+        )
+        if channel is None:
+            return None
+        index = 0
+        if channel.multi_key:
+            index = pick_key(table, channel, avoided, chance.random, chance.turn)
+        self.tried.add((channel.id, index))
+        return Pick(channel, index, group)
+
     def retries(
         self, error: KnightError, *, begun: bool, gone: bool, ranges: StatusRanges
     ) -> bool:

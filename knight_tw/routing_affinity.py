@@ -27,9 +27,11 @@ GJSON, HEADER = "gjson", "request_header"
 MAX_NAME = 200
 """Longest model name whose rules are remembered."""
 
+PREFIX = "channel_affinity:v1"
+"""What the keys of all conversations begin with."""
+
 _KNOWN_NAMES = 1024
 _GROUP = "channel_affinity_setting."
-_PREFIX = "channel_affinity:v1"
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -109,6 +111,11 @@ class Rule:
             ),
         )
 
+    @property
+    def named(self) -> bool:
+        """True when the keys of its conversations begin with its name."""
+        return self._parts[0]
+
     def concerns(self, model: str, path: str) -> bool:
         """True when calls of this model and path may match."""
         return any(p.found_in(model) for p in self._models) and (
@@ -137,7 +144,7 @@ class Rule:
         mark = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
         names = zip((self.name, model, group), self._parts, strict=True)
         parts = (name for name, included in names if included)
-        return Match(self, ":".join((_PREFIX, *parts, mark)), source, mark[:8])
+        return Match(self, ":".join((PREFIX, *parts, mark)), source, mark[:8])
 
 
 @frozen(eq=False)
@@ -180,8 +187,7 @@ class AffinityRules:
         rule, which only another program can have stored, is left out."""
         if not options.flag(f"{_GROUP}enabled"):
             return None
-        ttl = options.integer(f"{_GROUP}default_ttl_seconds")
-        rules = tuple(_readable(options.text(f"{_GROUP}rules"), ttl))
+        rules = rules_of(options)
         if not rules:
             return None
         return cls(
@@ -213,6 +219,12 @@ class AffinityRules:
 
     def _find(self, model: str, path: str) -> tuple[Rule, ...]:
         return tuple(rule for rule in self.rules if rule.concerns(model, path))
+
+
+def rules_of(options: Options) -> tuple[Rule, ...]:
+    """The rules of an options snapshot, whether they are in force or not."""
+    ttl = options.integer(f"{_GROUP}default_ttl_seconds")
+    return tuple(_readable(options.text(f"{_GROUP}rules"), ttl))
 
 
 def text_at(body: Mapping[str, Any], steps: Sequence[str]) -> str:

@@ -11,13 +11,13 @@ import gc
 import os
 import secrets as chance
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field
-from sqlalchemy import Table
+from sqlalchemy import Connection
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.endpoints import serverFromString
@@ -47,8 +47,12 @@ from knight_tw.startup import CannotStart
 from knight_tw.storage import changes, meta, schema, steps, tokens
 from knight_tw.storage.database import Database, open_database
 from knight_tw.storage.dsn import DsnError
+from knight_tw.storage.one_api import report, upgrade
+from knight_tw.storage.one_api.upgrade import Terms
 from knight_tw.upstream import Timeouts, Upstream
 from knight_tw.web.addresses import Proxies
+
+T = TypeVar("T")
 
 HOUR = 3600.0
 GOODBYE = 0.5
@@ -58,13 +62,19 @@ SHARING = 8
 """Processes that may share a server database, for the ledger's rule of comfort: each
 promises in memory at most this part of a balance."""
 MEGABYTE = 1024 * 1024
+PERF_SECONDS = {"minute": 60, "5min": 300, "hour": 3600}
+"""The values of the option `perf_metrics_setting.bucket_time`."""
 
 
-def build(settings: Settings) -> Knight:
-    """The gateway that the settings describe; nothing is opened yet."""
+def build(settings: Settings, log_folder: str = "") -> Knight:
+    """The gateway that the settings describe; nothing is opened yet.
+
+    Args:
+        log_folder: The folder of log files; empty when there is none.
+    """
     from twisted.internet import reactor
 
-    return Knight(settings, reactor)
+    return Knight(settings, reactor, log_folder)
 
 
 @define(eq=False, slots=False)
@@ -73,6 +83,7 @@ class Knight(Service):
 
     _settings: Settings
     _reactor: Any
+    _log_folder: str = ""
     _log: Logger = field(factory=Logger)
     _ports: list[IListeningPort] = field(factory=list)
     _stops: list[Any] = field(factory=list)
@@ -146,8 +157,10 @@ class Knight(Service):
             in_thread=in_thread,
             relaying=relaying,
             metrics=lambda: readings.page(),
+            log_folder=self._log_folder,
         )
         management = Management.of(parts)
+        self._undo(management.close)
         await management.first_start(self._address())
         chores = self._chores(db, background, ledger, management, holder)
         chores.start()
@@ -164,10 +177,13 @@ class Knight(Service):
             lanes,
             lambda: chores.leading,
             Lag(reactor),
+            left_out=management.left_out,
         )
         readings.start()
         self._undo(readings.stop)
         self._undo(partial(self._drain, lanes, relaying))
+        management.begin()
+        self._undo(management.end)
         await self._listen(lanes)
         _spare_collector()
         self._undo(gc.unfreeze)
@@ -184,21 +200,31 @@ class Knight(Service):
     async def _databases(self) -> tuple[Database, Database | None]:
         """The main database, and the one for logs where there is one; both complete."""
         settings = self._settings
+        terms = Terms(
+            int(self._reactor.seconds()),
+            f"v{__version__}",
+            chance.SystemRandom(),
+            settings.knight_migrate_one_api,
+        )
         db = self._database(settings.sql_dsn)
         if settings.node_type == "slave":
             await db.run(meta.require_version)
         else:
-            await self._complete(db, None)
-            await db.run(steps.run_missing, int(self._reactor.seconds()))
+            upgraded = await self._complete(db, upgrade.open_main, terms)
+            for line in report.lines(upgraded) if upgraded else ():
+                self._log.info("upgraded from one-api: {line}", line=line.strip())
+            await db.run(steps.run_missing, terms.now)
         if not settings.log_sql_dsn:
             return db, None
         logs = self._database(settings.log_sql_dsn)
-        await self._complete(logs, schema.LOG_TABLES)
+        await self._complete(logs, upgrade.open_logs, terms)
         return db, logs
 
-    async def _complete(self, db: Database, tables: Sequence[Table] | None) -> None:
+    async def _complete(
+        self, db: Database, work: Callable[[Connection, Terms], T], terms: Terms
+    ) -> T:
         try:
-            await db.run(schema.ensure, tables)
+            return await db.run(work, terms)
         except schema.SchemaRefused as refused:
             raise CannotStart(str(refused)) from None
 
@@ -268,6 +294,7 @@ class Knight(Service):
             fsync_seconds=settings.journal_fsync_seconds,
             max_bytes=settings.journal_max_mb * MEGABYTE,
             flush_seconds=settings.ledger_flush_seconds,
+            perf=lambda: perf_seconds(snapshots.options),
         )
 
     def _upstream(self, snapshots: Snapshots) -> Upstream:
@@ -436,6 +463,13 @@ class Knight(Service):
         await background.drained()
         if limit.active():
             limit.cancel()
+
+
+def perf_seconds(options: Options) -> int:
+    """Seconds of a bucket of `perf_metrics`; 0 while they are not wanted."""
+    if not options.flag("perf_metrics_setting.enabled"):
+        return 0
+    return PERF_SECONDS.get(options.text("perf_metrics_setting.bucket_time"), 3600)
 
 
 def _spare_collector() -> None:

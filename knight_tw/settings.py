@@ -321,6 +321,18 @@ class Settings:
     search_rate_limit_duration: int = whole(
         60, "60", "The window, in seconds.", least=1
     )
+    linux_do_token_endpoint: str = web(
+        "",
+        "https://connect.example.com/oauth2/token",
+        "Token address of Linux DO.",
+        shown="Linux DO's",
+    )
+    linux_do_user_endpoint: str = web(
+        "",
+        "https://connect.example.com/api/user",
+        "User address of Linux DO.",
+        shown="Linux DO's",
+    )
 
     streaming_timeout: float = seconds(
         300,
@@ -508,18 +520,6 @@ class Settings:
     sync_http_timeout_seconds: float = seconds(10, "30", "Longest such download.")
     sync_http_retry: int = whole(3, "1", "Tries of such a download.", most=100)
     sync_http_max_mb: int = whole(10, "20", "Largest such download.", least=1)
-    linux_do_token_endpoint: str = web(
-        "",
-        "https://connect.example.com/oauth2/token",
-        "Token address of Linux DO.",
-        shown="Linux DO's",
-    )
-    linux_do_user_endpoint: str = web(
-        "",
-        "https://connect.example.com/api/user",
-        "User address of Linux DO.",
-        shown="Linux DO's",
-    )
     umami_website_id: str = text("", "3f0c…", "Put into the console's page.")
     umami_script_url: str = web("", "https://stats.example.com/script.js", "The same.")
     google_analytics_id: str = text("", "G-ABC", "The same.")
@@ -527,7 +527,7 @@ class Settings:
         0, "90", "Days log rows live in ClickHouse."
     )
     knight_migrate_one_api: bool = flag(
-        False, "Upgrades a one-api database without asking."
+        False, "There is a backup: upgrade a one-api database on a server."
     )
 
     @classmethod

@@ -144,7 +144,10 @@ class Snapshots:
 
     async def _read_options(self) -> None:
         rows = await self._db.read(options.load)
-        fresh = Options.from_rows(rows, forced=_forced(self._settings))
+        settings = self._settings
+        fresh = Options.from_rows(
+            rows, defaults=_defaults(settings), forced=_forced(settings)
+        )
         if fresh.rows() == self.options.rows():
             return
         for problem in fresh.problems:
@@ -158,6 +161,14 @@ class Snapshots:
         rows = await self._db.read(channels.load_all)
         self.routes = RoutingTable.build(rows)
         self.channels = {channel.id: channel for channel in rows}
+
+
+def _defaults(settings: Settings) -> dict[str, str]:
+    """What the environment says of options that the table does not have."""
+    return {
+        "SMTPStartTLSEnabled": str(settings.smtp_starttls_enable).lower(),
+        "SMTPInsecureSkipVerify": str(settings.smtp_insecure_skip_verify).lower(),
+    }
 
 
 def _forced(settings: Settings) -> dict[str, str]:

@@ -126,7 +126,7 @@ def _gateway(settings: Settings, log_folder: str | None) -> IService:
     logging.verbose(settings.debug)
     if ignored := without_effect(os.environ):
         log.info("without effect here: {names}", names=", ".join(ignored))
-    return startup.Startup(build(settings), reactor)
+    return startup.Startup(build(settings, log_folder or ""), reactor)
 
 
 def _checked(reactor: Any, endpoint: str) -> None:

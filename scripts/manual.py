@@ -2,7 +2,8 @@
 
 Each stands in a page between `<!-- made from: NAME -->` and `<!-- end -->`.
 `python -m scripts.manual` (or `make manual`) rewrites them; a test fails when one is
-stale, so that no setting, option or provider is left undocumented.
+stale, so that no setting, option or provider is left undocumented. What the routes of
+the management API read (`scripts.reads`) is written beside the code in the same way.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from knight_tw.options.kinds import Option
 from knight_tw.options.table import OPTIONS
 from knight_tw.settings import VARIABLES, WITHOUT_EFFECT
 from knight_tw.variables import Variable
+from scripts import reads
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+FIELDS = ROOT / "knight_tw" / "web" / "fields.json"
 MADE = re.compile(
     r"(<!-- made from: (?P<name>\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL
 )
@@ -124,6 +128,11 @@ def stale() -> list[str]:
     return [page.name for page in sorted(DOCS.glob("*.md")) if _differs(page)]
 
 
+def fields_stale() -> bool:
+    """Whether `fields.json` is not what the routes read."""
+    return not FIELDS.exists() or FIELDS.read_text(encoding="utf-8") != reads.text()
+
+
 def _differs(page: Path) -> bool:
     text = page.read_text(encoding="utf-8")
     return renewed(text) != text
@@ -135,6 +144,9 @@ def main() -> None:
         page = DOCS / name
         page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
         print(f"rewritten: docs/{name}")
+    if fields_stale():
+        FIELDS.write_text(reads.text(), encoding="utf-8")
+        print(f"rewritten: {FIELDS.name}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
 
 class Gateway(Service):
-    def __init__(self, settings):
+    def __init__(self, settings, log_folder):
         self.settings = settings
     def startService(self):
         print("settings", self.settings.listen, self.settings.data_dir, flush=True)

@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         *("wire", "convert", "providers", "price_book", "pricing", "routing*"),
         *("counting", "overrides", "rates", "words", "latency", "metrics"),
+        "payments",
     ),
     # 2: databases, Redis, sockets, the event loop
     ("background", "storage", "cache", "protocols", "upstream", "addresses"),
@@ -32,19 +33,27 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "chores",
         "snapshots",
         "log_cleanup",
+        "log_tail",
+        "log_files",
+        "feeds",
+        "machine",
+        "load",
+        "nodes",
         "price_sync",
+        "checkouts",
         "credentials",
         "ledger",
         "relay",
         "channels",
         "accounts",
+        "notices",
     ),
     # 4: surfaces
     ("web",),
     # 5: the process
     (
         *("service", "relaying", "management", "secrets", "startup", "logging"),
-        *("readings", "tap", "cli"),
+        *("readings", "tap", "cli", "importing"),
     ),
 )
 """Top-level modules and packages by layer; `*` is any rest; new ones are added here."""
@@ -64,6 +73,7 @@ OWNERS = {
     "autobahn": {"protocols"},
     "google_crc32c": {"ledger"},
     "bcrypt": {"accounts"},
+    "webauthn": {"accounts"},
     "tiktoken": {"counting"},
     "brotli": {"protocols", "upstream", "web"},
     "zstandard": {"protocols", "upstream", "web"},

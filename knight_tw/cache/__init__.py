@@ -7,7 +7,7 @@ Answers come at once or as a Deferred; callers that must not suspend for nothing
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -76,6 +76,29 @@ class Cache(Protocol):
 
     def increment(self, key: str, ttl: float | None = None) -> int | Deferred[int]:
         """Adds 1 to a counter that lives `ttl` seconds from its first increment."""
+        ...
+
+    def scan(
+        self, prefix: str, cursor: str = ""
+    ) -> tuple[list[str], str] | Deferred[tuple[list[str], str]]:
+        """Some of the stored texts' keys that begin with a prefix, perhaps none, and
+        the cursor of the next ones; empty when these were the last. A key may come
+        twice. Every step is short, however much is stored."""
+        ...
+
+    def forget(self, keys: Sequence[str]) -> int | Deferred[int]:
+        """Forgets keys; how many of them there were."""
+        ...
+
+    def tally(
+        self, key: str, added: Mapping[str, int], stated: Mapping[str, int], ttl: float
+    ) -> Deferred[None] | None:
+        """Adds to some of the numbers under a key and states others, in one step; all
+        of them live `ttl` seconds from now."""
+        ...
+
+    def tallied(self, key: str) -> dict[str, int] | Deferred[dict[str, int]]:
+        """The numbers under a key."""
         ...
 
     def publish(self, kind: str, ref: str) -> bool:

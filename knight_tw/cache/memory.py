@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -29,6 +29,12 @@ class _Value:
 
 
 @define(eq=False)
+class _Tally:
+    numbers: dict[str, int]
+    expires: float
+
+
+@define(eq=False)
 class MemoryCache:
     """Sliding windows and short-lived values of one process. It answers at once."""
 
@@ -37,6 +43,7 @@ class MemoryCache:
     _max_bytes: int = MAX_BYTES
     _windows: OrderedDict[str, deque[float]] = field(factory=OrderedDict, init=False)
     _values: OrderedDict[str, _Value] = field(factory=OrderedDict, init=False)
+    _tallies: OrderedDict[str, _Tally] = field(factory=OrderedDict, init=False)
     _bytes: int = field(default=0, init=False)
 
     shared = False
@@ -96,6 +103,48 @@ class MemoryCache:
         value = self._values.pop(key, None)
         if value is not None:
             self._bytes -= len(key) + len(value.text)
+
+    def scan(self, prefix: str, cursor: str = "") -> tuple[list[str], str]:
+        """The keys of the values that begin with a prefix, all at once."""
+        now = self._clock.seconds()
+        found = [
+            key
+            for key, value in self._values.items()
+            if key.startswith(prefix) and value.expires > now
+        ]
+        return found, ""
+
+    def forget(self, keys: Sequence[str]) -> int:
+        """Forgets keys; how many of them there were."""
+        before = len(self._values)
+        for key in keys:
+            self.delete(key)
+        return before - len(self._values)
+
+    def tally(
+        self, key: str, added: Mapping[str, int], stated: Mapping[str, int], ttl: float
+    ) -> None:
+        """Adds to some numbers under a key and states others; all live `ttl` seconds
+        from now."""
+        now = self._clock.seconds()
+        tally = self._tallies.pop(key, None)
+        if tally is None or tally.expires <= now:
+            tally = _Tally({}, now)
+        numbers = tally.numbers
+        for name, number in added.items():
+            numbers[name] = numbers.get(name, 0) + number
+        numbers.update(stated)
+        tally.expires = now + ttl
+        self._tallies[key] = tally
+        if len(self._tallies) > self._max_keys:
+            self._tallies.popitem(last=False)
+
+    def tallied(self, key: str) -> dict[str, int]:
+        """The numbers under a key; empty when their time is over."""
+        tally = self._tallies.get(key)
+        if tally is None or tally.expires <= self._clock.seconds():
+            return {}
+        return dict(tally.numbers)
 
     def hold_at_most(self, keys: int) -> None:
         """From now on at most so many values are kept."""

@@ -8,7 +8,8 @@ Keys begin with the prefix and `knight:` (options specification, section 7).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -57,6 +58,21 @@ local number = redis.call('INCR', KEYS[1])
 if number == 1 and ARGV[1] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return number
 """
+
+_TALLY = """
+for at = 2, #ARGV, 3 do
+  redis.call(ARGV[at], KEYS[1], ARGV[at + 1], ARGV[at + 2])
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+"""
+"""Numbers under one key, in one step. ARGV: life in ms, then a command, a name and a
+number at a time."""
+
+SCANNED = 1000
+"""Keys of the whole database that one step of a scan looks at: under a millisecond."""
+
+_GLOB = re.compile(r"[*?\[\]\\^]")
+"""What is special in a pattern of Redis's."""
 
 
 class _Message(msgspec.Struct):
@@ -195,6 +211,55 @@ class RedisCache:
             lambda c: c.eval(_COUNT, [self._name(key)], [life]),
             int,
             lambda: self._memory.increment(key, ttl),
+        )
+
+    def scan(
+        self, prefix: str, cursor: str = ""
+    ) -> tuple[list[str], str] | Deferred[tuple[list[str], str]]:
+        """See `Cache`. A step that Redis does not answer ends the scan with what this
+        process's memory has."""
+        beginning = self._name("")
+        pattern = _GLOB.sub(r"\\\g<0>", beginning + prefix) + "*"
+
+        def read(reply: list[Any]) -> tuple[list[str], str]:
+            further, names = str(reply[0]), reply[1]
+            found = [str(name)[len(beginning) :] for name in names]
+            return found, "" if further == "0" else further
+
+        return self._ask(
+            lambda c: c.scan(cursor or "0", pattern, SCANNED),
+            read,
+            lambda: self._memory.scan(prefix),
+        )
+
+    def forget(self, keys: Sequence[str]) -> int | Deferred[int]:
+        """As `MemoryCache.forget`, here and there."""
+        if not keys:
+            return 0
+        here = self._memory.forget(keys)
+        names = [self._name(key) for key in keys]
+        return self._ask(lambda c: c.delete(names), int, lambda: here)
+
+    def tally(
+        self, key: str, added: Mapping[str, int], stated: Mapping[str, int], ttl: float
+    ) -> Deferred[None] | None:
+        """As `MemoryCache.tally`, for all processes together."""
+        changes: list[Any] = [max(int(ttl * 1000), 1)]
+        for command, numbers in (("HINCRBY", added), ("HSET", stated)):
+            for name, number in numbers.items():
+                changes += [command, name, number]
+        return self._ask(
+            lambda c: c.eval(_TALLY, [self._name(key)], changes),
+            lambda reply: None,
+            lambda: self._memory.tally(key, added, stated, ttl),
+        )
+
+    def tallied(self, key: str) -> dict[str, int] | Deferred[dict[str, int]]:
+        """As `MemoryCache.tallied`."""
+        return self._ask(
+            lambda c: c.hgetall(self._name(key)),
+            lambda reply: {str(name): int(number) for name, number in reply.items()},
+            lambda: self._memory.tallied(key),
         )
 
     def publish(self, kind: str, ref: str) -> bool:

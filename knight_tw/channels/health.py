@@ -47,6 +47,9 @@ class ChannelHealth:
     _view: View
     _clock: IReactorTime
     _changed: Changed
+    watch: Callable[[int, str, bool, str], None] | None = None
+    """Told when a channel, not only a key of it, changed: its id and name, whether it
+    is in service again, why."""
     _log: Logger = field(factory=Logger)
     _busy: set[tuple[int, str]] = field(factory=set)
 
@@ -75,9 +78,8 @@ class ChannelHealth:
             return False
         self._busy.add(place)
         try:
-            return await self._write(
-                channel, _failing(key, key_index, reason, self._now()), "disabled"
-            )
+            failing = _failing(key, key_index, reason, self._now())
+            return await self._write(channel, failing, "disabled", reason)
         finally:
             self._busy.discard(place)
 
@@ -87,18 +89,20 @@ class ChannelHealth:
         if not should_enable(channel, key_index, self._view.options):
             return False
         key = channel.keys[key_index] if key_index < len(channel.keys) else ""
-        return await self._write(channel, _recovering(key, key_index), "re-enabled")
+        recovering = _recovering(key, key_index)
+        return await self._write(channel, recovering, "re-enabled", "it answers again")
 
     async def _write(
         self,
         channel: Channel,
         decide: Callable[[Row], Mapping[str, Any]],
         done: str,
+        reason: str,
     ) -> bool:
         written = await self._db.run(channel_queries.change, channel.id, decide)
         if written is None or not written[1]:
             return False
-        row, values = written
+        _, values = written
         what = "channel" if "status" in values else "a key of channel"
         self._log.warn(
             "{what} {channel_id} ({name}) was {done}: {reason}",
@@ -106,8 +110,11 @@ class ChannelHealth:
             channel_id=channel.id,
             name=channel.name,
             done=done,
-            reason=stored(row["other_info"]).get("status_reason", ""),
+            reason=reason,
         )
+        if self.watch is not None and "status" in values:
+            again = values["status"] == ENABLED
+            self.watch(channel.id, channel.name, again, reason)
         await self._changed("channel", str(channel.id))
         return True
 

@@ -103,6 +103,8 @@ class ChannelTester:
     _health: ChannelHealth
     _note: Callable[[dict[str, Any]], None]
     _pause: float = 0.0
+    told: Callable[[Mapping[str, int]], None] | None = None
+    """Told the counts of each run that a person began."""
     _log: Logger = field(factory=Logger)
 
     async def test(
@@ -137,11 +139,14 @@ class ChannelTester:
             self._note(self._row(channel, result, tester))
         return await self._judge(channel, index, result) if judge else result
 
-    async def run(self, job: Job, recovery_only: bool) -> dict[str, int]:
+    async def run(
+        self, job: Job, recovery_only: bool, *, tell: bool = False
+    ) -> dict[str, int]:
         """Test every channel that is not disabled by hand; how many tests came to what.
 
         Args:
             recovery_only: Only what was disabled automatically.
+            tell: Administrators want to know of the end.
         """
         rows = await self._db.read(channels.load_all)
         chosen = [one for one in rows if _in_run(one, recovery_only)]
@@ -159,6 +164,8 @@ class ChannelTester:
         except defer.FirstError as first:
             first.subFailure.raiseException()
         job.check()
+        if tell and self.told is not None:
+            self.told(job.counts)
         return dict(job.counts)
 
     async def _walk(

@@ -7,7 +7,7 @@ applied at once where the channel says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -102,6 +102,8 @@ class ModelUpdates:
     _clock: IReactorTime
     _discovery: Discovery
     _changed: Changed
+    told: Callable[[Mapping[str, int]], None] | None = None
+    """Told the counts of each round that found changes."""
     _log: Logger = field(factory=Logger)
 
     async def detect(self, channel: Channel) -> tuple[Difference, int]:
@@ -181,6 +183,8 @@ class ModelUpdates:
         for channel in chosen:
             await self._detect_in(job, channel)
             job.advance()
+        if self.told is not None and job.counts["changed_channels"]:
+            self.told(job.counts)
         return dict(job.counts)
 
     async def watch(self, jobs: Jobs) -> bool:

@@ -300,7 +300,17 @@ def _embeddings(prompt: Prompt, body: _Members) -> None:
 
 
 def _pictures(prompt: Prompt, body: _Members) -> None:
+    """The description, and the pictures to work on, alone or in a list: an address or
+    base64, an object that has one, or one that names a file somewhere else."""
     prompt.text(body.get("prompt"))
+    for name in ("image", "images", "mask"):
+        given = body.get(name)
+        for one in given if isinstance(given, list) else (given,):
+            if isinstance(one, Mapping):
+                found = (one.get(n) for n in ("image_url", "url", "b64_json"))
+                prompt.picture(next(filter(None, found), None))
+            elif isinstance(one, str) and one:
+                prompt.picture(one)
 
 
 def _rerank(prompt: Prompt, body: _Members) -> None:

@@ -86,6 +86,15 @@ class Decision:
     charged: dict[str, int] = field(factory=dict)
     uncollected: int = 0
 
+    def left_to_payers(self) -> dict[int, int]:
+        """User id to balance afterwards, of those whom anything was charged."""
+        left = self.user_left
+        return {
+            key: left[key]
+            for key, move in self.users.items()
+            if move.used > 0 and key in left
+        }
+
 
 @define(eq=False)
 class _Till:

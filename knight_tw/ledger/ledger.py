@@ -62,6 +62,8 @@ class Ledger:
             JOURNAL_MAX_MB.
         flush_seconds: LEDGER_FLUSH_SECONDS.
         strict: Raise `HoldIsOver` (tests) instead of logging it and doing nothing.
+        perf: Seconds of a bucket of `perf_metrics`; 0 = not filled.
+        watch: Called with every entry; it must be quick.
     """
 
     _db: Database
@@ -79,6 +81,8 @@ class Ledger:
     _flush_seconds: float = 0.1
     _capacity: int = 100_000
     _strict: bool = False
+    _perf: Callable[[], int] = lambda: 0
+    watch: Callable[[Entry], None] | None = None
     figures: Figures = field(factory=Figures)
     _balances: Balances = field(init=False)
     _journal: Journal = field(init=False)
@@ -106,6 +110,7 @@ class Ledger:
             self._export,
             self._node,
             self._flush_seconds,
+            self._perf,
         )
         self._admission = Admission(
             self._db,
@@ -135,6 +140,7 @@ class Ledger:
             self._in_thread,
             self._export,
             self._node,
+            self._perf,
         ).run()
         self._journal.open()
         now = int(self._clock.seconds())
@@ -498,9 +504,15 @@ class Ledger:
         """One attempt on a channel failed after so long; for the channel's health."""
         self._writer.attempt_failed(channel_id, seconds)
 
+    def tell_spent(self, told: Callable[[dict[int, int]], None]) -> None:
+        """`told(user id to balance)` after each transaction that charged users."""
+        self._writer.spent = told
+
     def _add(self, draft: Draft) -> Entry:
         entry = self._journal.append(draft)
         self._writer.add(entry)
+        if self.watch is not None:
+            self.watch(entry)
         return entry
 
     def _close(self, hold: Hold) -> None:

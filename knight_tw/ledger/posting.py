@@ -60,6 +60,7 @@ class Batch:
         users, tokens: Ids whose balances are wanted besides those of the entries.
         rows: Write the log rows too (there is one database).
         export: Fill `quota_data` (option `DataExportEnabled`).
+        perf: Seconds of a bucket of `perf_metrics`; 0 = not filled.
         attempts: Failed attempts per channel and minute.
         hourly_ids: Ids of rows of `quota_data` that are known.
         carried: What fell short before and is not yet in the database of the rows.
@@ -73,6 +74,7 @@ class Batch:
     node: str = ""
     rows: bool = True
     export: bool = True
+    perf: int = 0
     users: Collection[int] = ()
     tokens: Collection[int] = ()
     attempts: statistics.Sums = field(factory=dict)
@@ -101,7 +103,9 @@ def post(connection: sa.Connection, batch: Batch) -> Posted:
     elif batch.entries:
         _keep_short(connection, batch, decision)
     _move(connection, decision)
-    sums = statistics.tally(batch.entries, decision, export=batch.export)
+    sums = statistics.tally(
+        batch.entries, decision, export=batch.export, perf=batch.perf
+    )
     statistics.merge(sums.minutes, batch.attempts)
     statistics.write(connection, sums)
     found = statistics.write_hourly(

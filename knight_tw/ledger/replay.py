@@ -36,6 +36,7 @@ class Replay:
 
     Args:
         export: The option `DataExportEnabled`.
+        perf: Seconds of a bucket of `perf_metrics`; 0 = not filled.
     """
 
     _directory: Path
@@ -45,6 +46,7 @@ class Replay:
     _in_thread: InThread
     _export: Callable[[], bool]
     _node: str
+    _perf: Callable[[], int] = lambda: 0
     _damaged: set[Part] = field(factory=set)
 
     async def run(self) -> int:
@@ -134,6 +136,7 @@ class Replay:
             now=self._now(),
             node=self._node,
             export=self._export(),
+            perf=self._perf(),
         )
 
     def _now(self) -> int:

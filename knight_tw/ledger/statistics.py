@@ -7,6 +7,8 @@ table                        one row for each
                              with the option `DataExportEnabled`
 `knight_usage`               hour, user, token, channel, model, group, HTTP status
 `knight_channel_minutes`     minute and channel
+`perf_metrics`               bucket, model and group; only with the option
+                             `perf_metrics_setting.enabled`
 ===========================  =====================================================
 
 Settlements count in all three. A `note` with a status (a call that failed) counts in
@@ -34,6 +36,7 @@ from knight_tw.storage.schema import (
     TTFT_COLUMNS,
     knight_channel_minutes,
     knight_usage,
+    perf_metrics,
     quota_data,
 )
 from knight_tw.storage.sql import chunks, new_id
@@ -61,6 +64,16 @@ USAGE_SUMS = (
     *LATENCY_COLUMNS,
     *TTFT_COLUMNS,
 )
+PERF_KEYS = ("model_name", "group", "bucket_ts")
+PERF_SUMS = (
+    "request_count",
+    "success_count",
+    "total_latency_ms",
+    "ttft_sum_ms",
+    "ttft_count",
+    "output_tokens",
+    "generation_ms",
+)
 MINUTE_KEYS = ("channel_id", "minute")
 MINUTE_SUMS = ("count", "errors", *LATENCY_COLUMNS)
 HOURLY_KEYS = (
@@ -80,6 +93,7 @@ _MOST_IDS = 50_000
 
 ADD_USAGE = adding(knight_usage, USAGE_KEYS, USAGE_SUMS)
 ADD_MINUTE = adding(knight_channel_minutes, MINUTE_KEYS, MINUTE_SUMS)
+ADD_PERF = adding(perf_metrics, PERF_KEYS, PERF_SUMS)
 
 Sums = dict[tuple[Any, ...], list[int]]
 """Key columns to sums, both in the order of the tuples above."""
@@ -102,6 +116,7 @@ class Tally:
     usage: Sums = field(factory=dict)
     minutes: Sums = field(factory=dict)
     hourly: Sums = field(factory=dict)
+    perf: Sums = field(factory=dict)
 
 
 @define(eq=False)
@@ -137,11 +152,14 @@ def merge(into: Sums, more: Sums) -> None:
         )
 
 
-def tally(entries: Iterable[Entry], decision: Decision, *, export: bool) -> Tally:
+def tally(
+    entries: Iterable[Entry], decision: Decision, *, export: bool, perf: int = 0
+) -> Tally:
     """The sums of a batch.
 
     Args:
         export: The option `DataExportEnabled`: also fill `quota_data`.
+        perf: Seconds of a bucket of `perf_metrics`; 0 = do not fill it.
     """
     sums = Tally()
     for entry in entries:
@@ -151,22 +169,29 @@ def tally(entries: Iterable[Entry], decision: Decision, *, export: bool) -> Tall
         if entry.kind == SETTLE:
             quota = decision.short.get(entry.seq, entry.amount)
             first = entry.instalment <= 1
-            duration = _add_usage(sums, row, quota, row.status or 200, first=first)
-            errors = 1 if (row.status or 200) >= 400 else 0
+            status = row.status or 200
+            duration, waited = _add_usage(sums, row, quota, status, first=first)
+            errors = 1 if status >= 400 else 0
             if first:
                 _add_minute(
                     sums.minutes, row.channel_id, row.created_at, duration, errors
                 )
             if export:
                 _add_hourly(sums, row, quota, first=first)
+            if perf and first:
+                _add_perf(sums.perf, row, status, perf, duration, waited)
         elif entry.kind == NOTE and row.status is not None:
-            _add_usage(sums, row, 0, row.status, first=True)
+            duration, _ = _add_usage(sums, row, 0, row.status, first=True)
+            if perf:
+                _add_perf(sums.perf, row, row.status, perf, duration, 0)
     return sums
 
 
-def _add_usage(sums: Tally, row: Row, quota: int, status: int, *, first: bool) -> int:
-    """Counts a call; its duration in ms. Unless this is its `first` instalment only
-    what was used is added: the call is counted already."""
+def _add_usage(
+    sums: Tally, row: Row, quota: int, status: int, *, first: bool
+) -> tuple[int, int]:
+    """Counts a call; how long it took and how long its first byte, in ms. Unless this
+    is its `first` instalment only what was used is added: it is counted already."""
     key = (
         row.created_at - row.created_at % HOUR,
         row.user_id,
@@ -186,7 +211,7 @@ def _add_usage(sums: Tally, row: Row, quota: int, status: int, *, first: bool) -
     values[3] += row.completion_tokens
     values[4] += cached
     if not first:
-        return duration
+        return duration, waited
     values[0] += 1
     values[5] += duration
     values[_LATENCY_AT + bisect_left(_BOUNDS_MS, duration)] += 1
@@ -194,7 +219,7 @@ def _add_usage(sums: Tally, row: Row, quota: int, status: int, *, first: bool) -
         values[6] += waited
         values[7] += 1
         values[_TTFT_AT + bisect_left(_BOUNDS_MS, waited)] += 1
-    return duration
+    return duration, waited
 
 
 def _measured(row: Row) -> tuple[int, int]:
@@ -204,6 +229,34 @@ def _measured(row: Row) -> tuple[int, int]:
     except msgspec.MsgspecError:
         return 0, 0
     return int(measures.cache_tokens), int(measures.frt)
+
+
+def _add_perf(
+    sums: Sums, row: Row, status: int, width: int, duration: int, waited: int
+) -> None:
+    """Counts how a model did. What the client did wrong says nothing about the model;
+    how fast it writes is seen in streams alone."""
+    if not row.model_name or (400 <= status < 500 and status not in (408, 429)):
+        return
+    key = (
+        row.model_name[:128],
+        row.group[:64],
+        row.created_at - row.created_at % width,
+    )
+    values = sums.get(key)
+    if values is None:
+        values = sums[key] = [0] * len(PERF_SUMS)
+    values[0] += 1
+    if status >= 400:
+        return
+    values[1] += 1
+    values[2] += duration
+    if waited > 0 and row.is_stream:
+        values[3] += waited
+        values[4] += 1
+        if duration > waited:
+            values[5] += row.completion_tokens
+            values[6] += duration - waited
 
 
 def _add_minute(
@@ -237,7 +290,7 @@ def _add_hourly(sums: Tally, row: Row, quota: int, *, first: bool) -> None:
 
 
 def write(connection: sa.Connection, sums: Tally) -> None:
-    """Adds the sums of our own two tables.
+    """Adds the sums of the tables that have a unique key.
 
     In the order of their keys, so that two processes never lock rows crosswise.
     """
@@ -245,6 +298,7 @@ def write(connection: sa.Connection, sums: Tally) -> None:
     ADD_MINUTE.run(
         connection, [(*it, *sums.minutes[it]) for it in sorted(sums.minutes)]
     )
+    ADD_PERF.run(connection, [(*it, *sums.perf[it]) for it in sorted(sums.perf)])
 
 
 def write_hourly(

@@ -59,6 +59,7 @@ class Writer:
         export: The option `DataExportEnabled`.
         node: `NODE_NAME`, for `quota_data`.
         seconds: LEDGER_FLUSH_SECONDS.
+        perf: Seconds of a bucket of `perf_metrics`; 0 = not filled.
     """
 
     _journal: Journal
@@ -70,7 +71,10 @@ class Writer:
     _export: Callable[[], bool]
     _node: str
     _seconds: float
+    _perf: Callable[[], int] = lambda: 0
     attempts: Attempts = field(factory=Attempts)
+    spent: Callable[[dict[int, int]], None] | None = None
+    """Told, after each transaction, what is left to users that were charged."""
     _queue: list[Entry] = field(factory=list)
     _on_disk: int = 0
     """Entries up to this one may be on disk only; those in the queue are above."""
@@ -218,6 +222,7 @@ class Writer:
             now=int(as_of),
             node=self._node,
             export=self._export(),
+            perf=self._perf(),
             users=users,
             tokens=tokens,
             attempts=attempts,
@@ -284,4 +289,8 @@ class Writer:
             len(batch.entries),
             [it.decision for it in posted],
         )
+        if self.spent is not None:
+            for it in posted:
+                if left := it.decision.left_to_payers():
+                    self.spent(left)
         return posted[-1].decision

@@ -6,8 +6,20 @@ from attrs import frozen
 
 from knight_tw.accounts.first_start import FirstStart
 from knight_tw.chores import Chore
-from knight_tw.management import accounts, channels, pages
+from knight_tw.management import (
+    accounts,
+    affinity,
+    channels,
+    external,
+    factors,
+    operations,
+    pages,
+    payments,
+    registration,
+    statistics,
+)
 from knight_tw.management.chores import chores
+from knight_tw.management.description import described
 from knight_tw.management.parts import Parts, Tools
 from knight_tw.settings import Settings
 from knight_tw.web import routes
@@ -34,6 +46,28 @@ class Management:
     chores: tuple[Chore, ...]
     _start: FirstStart
     _settings: Settings
+    _tools: Tools
+
+    def begin(self) -> None:
+        """The process serves: hear from the others, and let them see this one."""
+        self._tools.tail.start()
+        self._tools.nodes.start()
+        self._tools.load.start()
+
+    def end(self) -> None:
+        """The process stops: streams of events end, so that nobody waits for them."""
+        self._tools.streams.stop()
+        self._tools.tail.stop()
+        self._tools.nodes.stop()
+        self._tools.load.stop()
+
+    def close(self) -> None:
+        """Nothing is left to be told: the threads that send mail end."""
+        self._tools.mailer.stop()
+
+    def left_out(self) -> int:
+        """Rows of the log that some reader of its stream was not given."""
+        return self._tools.tail.dropped
 
     async def first_start(self, address: str) -> None:
         """Sees whether there is an administrator; else the log says what to do."""
@@ -43,15 +77,30 @@ class Management:
     def of(cls, parts: Parts) -> Management:
         """The management side of one process."""
         tools = Tools.of(parts)
-        return cls(
-            _site(parts, tools), chores(parts, tools), tools.start, parts.settings
+        work = (
+            *chores(parts, tools),
+            *statistics.chores(parts),
+            *operations.chores(parts),
         )
+        return cls(_site(parts, tools), work, tools.start, parts.settings, tools)
 
 
 def surfaces(parts: Parts, tools: Tools) -> list[Surface]:
     """Everything that answers below `/api`."""
-    areas = (accounts, channels, pages)
-    return [surface for area in areas for surface in area.surfaces(parts, tools)]
+    areas = (
+        accounts,
+        affinity,
+        channels,
+        external,
+        pages,
+        payments,
+        registration,
+        statistics,
+        operations,
+        factors,
+    )
+    found = [surface for area in areas for surface in area.surfaces(parts, tools)]
+    return described(parts, found)
 
 
 def _site(parts: Parts, tools: Tools) -> GatewaySite:

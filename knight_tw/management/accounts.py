@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from knight_tw.accounts.login import Login
+from knight_tw.accounts.external.discovery import OidcDiscovery
+from knight_tw.accounts.external.exchange import Exchange
 from knight_tw.management.parts import Parts, Tools
 from knight_tw.web.api.groups import GroupsApi
 from knight_tw.web.api.options import OptionsApi
@@ -16,7 +17,6 @@ from knight_tw.web.api.status import StatusApi
 from knight_tw.web.api.uptime import UptimeApi
 from knight_tw.web.api.user_actions import UserActionsApi
 from knight_tw.web.api.users import UsersApi
-from knight_tw.web.api.verification import VerificationApi
 from knight_tw.web.root import Surface
 
 
@@ -29,6 +29,7 @@ def surfaces(parts: Parts, tools: Tools) -> list[Surface]:
     start, sessions, signer = tools.start, tools.sessions, tools.signer
     passwords, factor, cookies = tools.passwords, tools.factor, tools.cookies
     dice = random.SystemRandom()
+    discovery = OidcDiscovery(Exchange(parts.upstream.send, clock))
     return [
         SetupApi(start, db.dialect, options, changed),
         StatusApi(
@@ -43,22 +44,18 @@ def surfaces(parts: Parts, tools: Tools) -> list[Surface]:
             int(seconds()),
         ),
         SessionApi(
-            db,
             guard,
             limits,
-            Login(db, passwords, signer, clock),
+            tools.login,
             factor,
             sessions,
             signer,
             tools.captcha,
             cookies,
             tools.origins,
-            audit,
+            tools.entrance,
             options,
             seconds,
-        ),
-        VerificationApi(
-            db, guard, limits, passwords, factor, sessions, cookies, seconds
         ),
         SelfApi(
             db,
@@ -83,6 +80,7 @@ def surfaces(parts: Parts, tools: Tools) -> list[Surface]:
             changed,
             lambda: parts.snapshots.prices.completion_meta(),
             seconds,
+            discovery.completed,
         ),
         GroupsApi(guard, options),
         PrefillApi(db, guard, audit, seconds),

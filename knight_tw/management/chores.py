@@ -29,6 +29,7 @@ def chores(parts: Parts, tools: Tools) -> tuple[Chore, ...]:
     chores = [
         Chore("channel tests", 30.0, schedule.tick),
         Chore("tidy sessions", 3600.0, tidy),
+        Chore("tidy flows", 3600.0, tools.flows.tidy),
     ]
     if settings.channel_upstream_model_update_task_enabled:
         minutes = settings.channel_upstream_model_update_task_interval_minutes

@@ -309,7 +309,9 @@ ROUTING = (
     switch("relay.hide_upstream_429", False, "models"),
     switch("relay.chat_stream_usage_default", False, "models"),
     switch("relay.dropped_params_header", True, "models"),
-    switch("relay.version_header", False, "models", "not used yet"),
+    switch(
+        "relay.version_header", False, "models", "`X-Knight-Version` on relay routes"
+    ),
     _choice(
         "relay.default_interrupt_policy",
         "models",
@@ -334,11 +336,26 @@ ROUTING = (
         "model prefix to supported effort names",
         kinds.map_of(NAMES),
     ),
-    switch("relay.completions_to_chat", False, "models", "not used yet"),
-    integer(
-        "relay.hedge_budget_percent", 5, "models", "not used yet", least=0, most=100
+    switch(
+        "relay.completions_to_chat",
+        False,
+        "models",
+        "text completions also on channels that only chat",
     ),
-    switch("relay.explain_record", True, "models", "not used yet"),
+    integer(
+        "relay.hedge_budget_percent",
+        5,
+        "models",
+        "most extra attempts of `hedge_after_ms` channels, in percent of their calls",
+        least=0,
+        most=100,
+    ),
+    switch(
+        "relay.explain_record",
+        True,
+        "models",
+        "keep in each log row how the call was routed and what took how long",
+    ),
 )
 
 PROVIDERS = (
@@ -434,23 +451,27 @@ PROVIDERS = (
 
 ACCESS = (
     switch("oidc.enabled", False, "access", "OIDC login", needs="oidc.client_id"),
-    _text("oidc.display_name", "access"),
-    _text("oidc.client_id", "access"),
-    _secret("oidc.client_secret", "access"),
-    _text("oidc.well_known", "access", "discovery document"),
-    _text("oidc.authorization_endpoint", "access"),
-    _text("oidc.token_endpoint", "access"),
-    _text("oidc.user_info_endpoint", "access"),
+    _text("oidc.display_name", "access", "name of the login button"),
+    _text("oidc.client_id", "access", "OIDC client id"),
+    _secret("oidc.client_secret", "access", "OIDC client secret"),
+    _text(
+        "oidc.well_known",
+        "access",
+        "discovery document; saving it fills in the three endpoints",
+    ),
+    _text("oidc.authorization_endpoint", "access", "where the browser goes"),
+    _text("oidc.token_endpoint", "access", "where a code becomes a token"),
+    _text("oidc.user_info_endpoint", "access", "where the person is asked for"),
     switch(
         "discord.enabled", False, "access", "Discord login", needs="discord.client_id"
     ),
-    _text("discord.client_id", "access"),
-    _secret("discord.client_secret", "access"),
-    switch("passkey.enabled", False, "access"),
+    _text("discord.client_id", "access", "Discord client id"),
+    _secret("discord.client_secret", "access", "Discord client secret"),
+    switch("passkey.enabled", False, "access", "logins by passkey"),
     _text("passkey.rp_display_name", "access", "the site's name when empty"),
-    _text("passkey.rp_id", "access"),
-    _text("passkey.origins", "access", "comma-separated"),
-    switch("passkey.allow_insecure_origin", False, "access"),
+    _text("passkey.rp_id", "access", "domain; the server's own when empty"),
+    _text("passkey.origins", "access", "pages that may ask, comma-separated"),
+    switch("passkey.allow_insecure_origin", False, "access", "pages without https"),
     _choice(
         "passkey.user_verification",
         "access",
@@ -467,10 +488,17 @@ ACCESS = (
         "platform",
         "cross-platform",
     ),
-    switch("auth.require_2fa_after_oauth", False, "access"),
-    switch("auth.encrypt_totp_secrets", False, "access"),
-    switch("auth.strict_step_up", False, "access"),
-    switch("authz.strict_admin", False, "access"),
+    switch(
+        "auth.require_2fa_after_oauth",
+        False,
+        "access",
+        "external logins ask for the second factor, too",
+    ),
+    switch(
+        "auth.encrypt_totp_secrets", False, "access", "new ones, by `CRYPTO_SECRET`"
+    ),
+    switch("auth.strict_step_up", False, "access", "more asks for a factor again"),
+    switch("authz.strict_admin", False, "access", "only root writes keys of channels"),
 )
 
 SECURITY = (
@@ -500,11 +528,17 @@ SECURITY = (
 )
 
 OPERATIONS = (
-    switch("performance_setting.disk_cache_enabled", False, "operations"),
+    switch(
+        "performance_setting.disk_cache_enabled",
+        False,
+        "operations",
+        "kept for older gateways; bodies stay in memory",
+    ),
     integer(
         "performance_setting.disk_cache_threshold_mb",
         10,
         "operations",
+        "kept for older gateways",
         least=1,
         most=1024,
     ),
@@ -512,18 +546,34 @@ OPERATIONS = (
         "performance_setting.disk_cache_max_size_mb",
         1024,
         "operations",
+        "kept for older gateways",
         least=100,
         most=102_400,
     ),
-    _text("performance_setting.disk_cache_path", "operations"),
-    switch("performance_setting.monitor_enabled", False, "operations", "load guard"),
+    _text(
+        "performance_setting.disk_cache_path",
+        "operations",
+        "kept for older gateways; where the folder body-cache is looked for",
+    ),
+    switch(
+        "performance_setting.monitor_enabled",
+        False,
+        "operations",
+        "refuse calls with 503 while the machine is overloaded",
+    ),
     integer(
-        "performance_setting.monitor_cpu_threshold", 90, "operations", least=0, most=100
+        "performance_setting.monitor_cpu_threshold",
+        90,
+        "operations",
+        "percent of all processors; 0 = any",
+        least=0,
+        most=100,
     ),
     integer(
         "performance_setting.monitor_memory_threshold",
         90,
         "operations",
+        "percent of the memory; 0 = any",
         least=0,
         most=100,
     ),
@@ -531,15 +581,33 @@ OPERATIONS = (
         "performance_setting.monitor_disk_threshold",
         95,
         "operations",
+        "percent of the disk of DATA_DIR; 0 = any",
         least=0,
         most=100,
     ),
-    switch("perf_metrics_setting.enabled", True, "operations"),
-    integer("perf_metrics_setting.flush_interval", 5, "operations", least=1),
-    _choice(
-        "perf_metrics_setting.bucket_time", "operations", "", "hour", "minute", "5min"
+    switch("perf_metrics_setting.enabled", True, "operations", "measure how models do"),
+    integer(
+        "perf_metrics_setting.flush_interval",
+        5,
+        "operations",
+        "kept for older gateways; written with each flush of the ledger",
+        least=1,
     ),
-    integer("perf_metrics_setting.retention_days", 0, "operations", least=0),
+    _choice(
+        "perf_metrics_setting.bucket_time",
+        "operations",
+        "width of a measurement",
+        "hour",
+        "minute",
+        "5min",
+    ),
+    integer(
+        "perf_metrics_setting.retention_days",
+        0,
+        "operations",
+        "days that measurements are kept; 0 = for ever",
+        least=0,
+    ),
     switch("compat.one_api_lists", False, "operations", "one-api's list shapes"),
     _text("console.chat_link_client_id", "content", default="knight-omega"),
     switch("console.show_keys_once", False, "security"),

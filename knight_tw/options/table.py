@@ -200,8 +200,8 @@ ACCESS = (
     switch(
         "GitHubOAuthEnabled", False, "access", "GitHub login", needs="GitHubClientId"
     ),
-    _text("GitHubClientId", "access"),
-    _secret("GitHubClientSecret", "access"),
+    _text("GitHubClientId", "access", "GitHub client id"),
+    _secret("GitHubClientSecret", "access", "GitHub client secret"),
     switch(
         "LinuxDOOAuthEnabled",
         False,
@@ -210,8 +210,8 @@ ACCESS = (
         needs="LinuxDOClientId",
         unlisted=True,
     ),
-    _text("LinuxDOClientId", "access", unlisted=True),
-    _secret("LinuxDOClientSecret", "access", unlisted=True),
+    _text("LinuxDOClientId", "access", "LinuxDO client id", unlisted=True),
+    _secret("LinuxDOClientSecret", "access", "LinuxDO client secret", unlisted=True),
     integer(
         "LinuxDOMinimumTrustLevel",
         0,
@@ -229,7 +229,7 @@ ACCESS = (
         needs="WeChatServerAddress",
     ),
     _url("WeChatServerAddress", "access", "address of the WeChat login server"),
-    _secret("WeChatServerToken", "access"),
+    _secret("WeChatServerToken", "access", "token of the WeChat login server"),
     _text("WeChatAccountQRCodeImageURL", "access", "QR code of the account"),
     switch(
         "TelegramOAuthEnabled",
@@ -238,8 +238,8 @@ ACCESS = (
         "Telegram login",
         needs="TelegramBotToken",
     ),
-    _secret("TelegramBotToken", "access"),
-    _text("TelegramBotName", "access"),
+    _secret("TelegramBotToken", "access", "token of the Telegram bot"),
+    _text("TelegramBotName", "access", "user name of the Telegram bot"),
 )
 
 SITE = (
@@ -431,10 +431,10 @@ RELAY = (
 )
 
 PAYMENT = (
-    _url("PayAddress", "billing", "EPay gateway"),
+    _url("PayAddress", "billing", "EPay gateway; /submit.php is added"),
     _url("CustomCallbackAddress", "billing", "callbacks; else the server address"),
     _text("EpayId", "billing", "EPay merchant"),
-    _secret("EpayKey", "billing"),
+    _secret("EpayKey", "billing", "EPay merchant's key"),
     fractional("Price", "7.3", "billing", "money per USD of quota"),
     integer("MinTopUp", 1, "billing", "least amount", least=0),
     structure(
@@ -444,14 +444,14 @@ PAYMENT = (
         "[{name, type, icon or color, min_topup}]",
         kinds.list_of(kinds.fields(name=kinds.text, type=kinds.text)),
     ),
-    _secret("StripeApiSecret", "billing"),
-    _secret("StripeWebhookSecret", "billing"),
-    _text("StripePriceId", "billing"),
+    _secret("StripeApiSecret", "billing", "key, sk_ or rk_"),
+    _secret("StripeWebhookSecret", "billing", "signs events, whsec_"),
+    _text("StripePriceId", "billing", "price of one USD of quota, price_"),
     fractional("StripeUnitPrice", "8", "billing", "display price per USD of quota"),
     integer("StripeMinTopUp", 1, "billing", "least amount", least=0),
     switch("StripePromotionCodesEnabled", False, "billing", "promotion codes"),
-    _secret("CreemApiKey", "billing"),
-    _secret("CreemWebhookSecret", "billing"),
+    _secret("CreemApiKey", "billing", "key"),
+    _secret("CreemWebhookSecret", "billing", "signs events"),
     Option(
         "CreemProducts",
         Kind.JSON,

@@ -77,7 +77,7 @@ def apply_params(
     Raises:
         ChannelFault: the override is not valid, or cannot be carried out on this body
             (`channel:param_override_invalid`).
-        InvalidRequest: the body is nested too deeply.
+        InvalidRequest: the body is nested too deeply, or has a number out of range.
         KnightError: an operation answers the request with this error.
     """
     work = Work(Document(body), context, dict(context.overridden))
@@ -87,6 +87,8 @@ def apply_params(
         audit = _worked_through(work, override)
     except RecursionError:
         raise InvalidRequest("the request body is nested too deeply") from None
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"the request body cannot be read: {error}") from None
     except (ValueError, OverflowError) as error:
         raise _fault(str(error) or "the result is too large") from None
     return Applied(work.headers, tuple(audit))

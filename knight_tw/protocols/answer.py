@@ -63,12 +63,14 @@ class Answer:
         paused: Nothing is to be read now; silence is not the upstream's then.
         silence: Longest wait for the next byte, seconds; 0 = any.
         until: When the body must be complete, by the reactor's clock; 0 = any time.
+        sent: When the request left; 0 when nobody looked at the clock.
     """
 
     # Defaults of the class: an answer costs only what it uses.
     paused = False
     silence = UNCLAIMED
     until = 0.0
+    sent = 0.0
     _named: dict[str, str] | None = None
     _source: Source | None = None
     _size = _limit = 0

@@ -295,6 +295,8 @@ class ClientConnection(TwistedProtocol):
         source = None if self._ended else self
         answer = Answer(source, self._clock, self._status, self._fields, chunks)
         call.holder = None
+        if self._deadline:
+            answer.sent = self._deadline - call.first_byte
         if source is None:
             # Free for the next call before this one's caller goes on.
             self._release()

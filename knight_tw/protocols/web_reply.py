@@ -54,6 +54,7 @@ class WebReply:
             return
         self._open(status, headers)
         self._finish()
+        self._detach()
         request = self._request
         if status not in _BODILESS:
             request.responseHeaders.setRawHeaders("Content-Length", [str(len(body))])

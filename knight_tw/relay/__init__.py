@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -32,6 +32,8 @@ from knight_tw.relay.choosing import (
     price_of,
     walk_for,
 )
+from knight_tw.relay.hedging import Hedging
+from knight_tw.relay.hedging import delay as hedge_delay
 from knight_tw.relay.inflating import Inflater
 from knight_tw.relay.knobs import Knobs
 from knight_tw.relay.media import UPLOADING
@@ -69,6 +71,10 @@ class Relay:
     _policy: Callable[[Call], str]
     _meter: Meter
     drains: int = 0
+    _hedging: Hedging = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._hedging = Hedging(self._wire, self._choosing, self._clock, self._meter)
 
     async def answer(
         self, call: Call, reply: Reply, headers: Callable[[], Headers]
@@ -163,7 +169,12 @@ class Relay:
         async def once(attempt: Attempt) -> int:
             if attempt.group != tab.group:
                 tab.reprice(attempt.group, self._price(call, attempt.group, tab.knobs))
+            after = hedge_delay(call, attempt, tab.knobs.hedge_percent)
             try:
+                if after:
+                    return await self._hedging.exchange(
+                        call, walk, attempt, tab, outlet, after
+                    )
                 return await self._wire.exchange(call, attempt, tab, outlet)
             except (KnightError, CancelledError):
                 if outlet.answered:

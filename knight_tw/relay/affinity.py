@@ -15,6 +15,8 @@ from twisted.internet.defer import Deferred
 
 from knight_tw.cache import Cache, MemoryCache
 from knight_tw.records import Channel
+from knight_tw.relay.affinity_entries import AffinityEntries
+from knight_tw.relay.affinity_usage import AffinityUsage
 from knight_tw.relay.call import Call, Sticky
 from knight_tw.relay.capacity import Capacity
 from knight_tw.routing import Draw, GroupWalk, Pick, RoutingTable
@@ -28,12 +30,20 @@ class Affinity:
     """Finds and remembers the channel of a call's conversation."""
 
     _cache: Cache
+    usage: AffinityUsage
+    """What the conversations used."""
 
     @classmethod
     def over(cls, cache: Cache, clock: Any) -> Affinity:
         """On the shared cache; without one in a memory of its own, so that the option
         can bound its entries."""
-        return cls(cache if cache.shared else MemoryCache(clock))
+        own = cache if cache.shared else MemoryCache(clock)
+        return cls(own, AffinityUsage.over(cache, clock))
+
+    @property
+    def entries(self) -> AffinityEntries:
+        """The conversations that are remembered."""
+        return AffinityEntries(self._cache)
 
     def matches(self, call: Call, rules: AffinityRules | None) -> bool:
         """Looks for the call's rule; only if there is one need `pick` be asked."""
@@ -42,7 +52,7 @@ class Affinity:
         found = rules.match(call.model, call.path, call.head, call.caller, call.top)
         if found is None:
             return False
-        call.sticky = Sticky(found, rules)
+        call.sticky = Sticky(found, rules, self.usage.charged)
         return True
 
     async def pick(

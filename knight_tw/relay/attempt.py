@@ -26,10 +26,11 @@ from knight_tw.providers.provider import Exchange
 from knight_tw.records import Dialect, Usage
 from knight_tw.relay import evidence
 from knight_tw.relay.call import Attempt, Call
+from knight_tw.relay.completing import CompletionPlan, planned
 from knight_tw.relay.knobs import Knobs
 from knight_tw.relay.media import SameSpeech
 from knight_tw.relay.patience import begun_by
-from knight_tw.relay.plan import Plan, Prepared, plan
+from knight_tw.relay.plan import Plan, Prepared
 from knight_tw.relay.reasoning import ReasoningMemory
 from knight_tw.relay.tab import Tab
 from knight_tw.relay.translate import Whole
@@ -37,7 +38,7 @@ from knight_tw.upstream import Upstream
 from knight_tw.wire import envelope, masking
 from knight_tw.wire.audio import Pieces, SoundPass
 from knight_tw.wire.counted import with_usage
-from knight_tw.wire.framing import EventDecoder, decoder_of
+from knight_tw.wire.framing import EventDecoder, as_sse, decoder_of
 from knight_tw.wire.sse import Decoder
 
 T = TypeVar("T")
@@ -149,18 +150,13 @@ class Wire:
             body = await answer.read(ERROR_BODY, self._timeouts.idle)
             raise refused(answer, body, attempt, self._clock.seconds())
         data = await answer.read(self._answer_limit, self._timeouts.idle)
-        translation = prepared.translation
-        whole = (
-            translation.assembled(data)
-            if _streams(answer)
-            else (translation.whole(data))
-        )
+        whole = self._read(prepared, answer, data)
         return whole.usage or Usage(), whole.produced.text
 
     async def _prepared(self, call: Call, attempt: Attempt, knobs: Knobs) -> Prepared:
         """The request, with the token and the media that it needs."""
         now = self._clock.seconds()
-        made = plan(call, attempt, knobs, now)
+        made = planned(call, attempt, knobs, now)
         if self._reasoning.on(knobs) and not call.is_test:
             await self._recall(call, made)
         exchange = made.exchange
@@ -176,7 +172,7 @@ class Wire:
             call.waited += self._clock.seconds() - now
         return made.prepared(media, now)
 
-    async def _recall(self, call: Call, made: Plan) -> None:
+    async def _recall(self, call: Call, made: Plan | CompletionPlan) -> None:
         """The reasoning of earlier turns that the client has not given back."""
         lacking = made.recalling()
         if lacking:
@@ -190,7 +186,7 @@ class Wire:
             user_id, seconds = call.caller.user.id, knobs.reasoning_seconds
             self._reasoning.keep(user_id, recorder.close(), seconds)
 
-    async def _downloaded(self, made: Plan) -> dict[str, Media]:
+    async def _downloaded(self, made: Plan | CompletionPlan) -> dict[str, Media]:
         """What the request's URLs lead to, fetched side by side behind the guard."""
         urls = made.media
         if not urls:
@@ -207,6 +203,8 @@ class Wire:
         own = attempt.channel.settings.get("first_token_timeout_seconds")
         if isinstance(own, int | float) and own > 0:
             attempt.begin_by = self._clock.seconds() + own
+        if call.record is not None:
+            attempt.sent = self._clock.seconds()
         sent = self._upstream.send(
             "POST",
             prepared.url,
@@ -252,6 +250,7 @@ class Wire:
     ) -> int:
         now = self._clock.seconds()
         call.first_byte = call.first_byte or now
+        attempt.heard, attempt.connected = now, answer.sent
         attempt.upstream_id = _upstream_id(answer)
         if not 200 <= answer.status < 300:
             if answer.status == 401 and prepared.exchange is not None:
@@ -263,7 +262,7 @@ class Wire:
         if (streamed and call.stream) or _plays(call, prepared, answer):
             await self._stream(call, tab, outlet, prepared, answer)
         else:
-            await self._whole(call, tab, outlet, prepared, answer, streamed)
+            await self._whole(call, tab, outlet, prepared, answer)
         self._keep(call, prepared, tab.knobs)
         return 200
 
@@ -276,15 +275,13 @@ class Wire:
         outlet: Outlet,
         prepared: Prepared,
         answer: Answer,
-        streamed: bool,
     ) -> None:
         """An answer in one piece: charged, then sent."""
         limits = self._timeouts
         seconds = limits.whole or limits.first_byte
         reading = answer.read(self._answer_limit, seconds)
         data = await self._waited(call, reading, lambda: answer.begun)
-        translation = prepared.translation
-        whole = translation.assembled(data) if streamed else translation.whole(data)
+        translation, whole = prepared.translation, self._read(prepared, answer, data)
         charged = await evidence.settle(tab, whole.usage, whole.produced)
         if call.stream:
             outlet.write(translation.restreamed(whole))
@@ -296,6 +293,13 @@ class Wire:
         headers = [*outlet.headers(), kind, *_copied(answer, prepared)]
         outlet.answered = True
         outlet.reply.whole(200, headers, body)
+
+    def _read(self, prepared: Prepared, answer: Answer, data: bytes) -> Whole:
+        """The client's form of a complete answer, in whatever framing it came."""
+        if not _streams(answer):
+            return prepared.translation.whole(data)
+        kind = answer.get("content-type")
+        return prepared.translation.assembled(as_sse(kind, data, self._line_limit))
 
     # streams -----------------------------------------------------------------
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import define, field
 
 from knight_tw.errors import KnightError
 from knight_tw.providers.provider import Body
-from knight_tw.records import Caller, Channel, Dialect, Head, Mode
+from knight_tw.records import Caller, Channel, Dialect, Head, Mode, Usage
 from knight_tw.routing_affinity import AffinityRules, Match
 from knight_tw.wire.forms import Form
 
@@ -40,6 +40,18 @@ class Attempt:
     """When the answer must have begun, reactor seconds; 0 = any time."""
     upstream_id: str = ""
     """The provider's id of this request."""
+    sent: float = 0.0
+    """When its request was given to a connection or began to wait for one."""
+    connected: float = 0.0
+    """When its request left, 0 when that is not known."""
+    heard: float = 0.0
+    """When the head of its answer was there."""
+    ended: float = 0.0
+    """When it failed."""
+    error: KnightError | None = None
+    """What it failed of."""
+    outrun: bool = False
+    """Another attempt beside it spoke first."""
 
     @property
     def key(self) -> str:
@@ -55,10 +67,13 @@ class Sticky:
         channel_id: The remembered channel, 0 when there is none.
         used: It got the first attempt.
         kept: It could not be asked now, and is to stay remembered.
+        charged: Is told the match, the caller's group and the usage that the call was
+            charged by, and whether that is Claude's, whose prompts count no cache.
     """
 
     match: Match
     rules: AffinityRules
+    charged: Callable[[Match, str, Usage, bool], None] | None = None
     channel_id: int = 0
     used: bool = False
     kept: bool = False
@@ -78,6 +93,18 @@ class Load:
     calls: int = 0
     good: int = 0
     halved: float = 0.0
+
+
+class Record(Protocol):
+    """Gathers how a call was decided (`relay.explaining`)."""
+
+    def closing(self, now: float) -> None:
+        """The answer is here; from now on it is about the charge."""
+        ...
+
+    def told(self, call: Call, now: float) -> Any:
+        """All of it, for the log row: what `msgspec` encodes."""
+        ...
 
 
 @define(eq=False)
@@ -135,6 +162,12 @@ class Call:
     """Factors of a price per call: pictures, their size and quality."""
     sticky: Sticky | None = None
     """What the affinity rules say of the call, None when none matches."""
+    auth: float = 0.0
+    """Seconds that the credential took, as far as it was waited for."""
+    hedged: bool = False
+    """A second attempt was made beside one that was silent."""
+    record: Record | None = None
+    """How the call was decided, when that is wanted in its log row."""
     seat: Load | None = None
     """Where the call counts as being under way."""
 

@@ -39,6 +39,11 @@ class Capacity:
     _loads: dict[int, Load] = field(factory=dict)
     _rests: dict[Pair, float] = field(factory=dict)
 
+    @property
+    def idle(self) -> bool:
+        """True while no channel can be full and no key rests."""
+        return not (self._loads or self._rests)
+
     def full(self, channel: Channel) -> bool:
         """True when the channel may not have another call now."""
         load = self._loads.get(channel.id)
@@ -65,6 +70,11 @@ class Capacity:
         load, call.seat = call.seat, None
         if load is not None:
             load.calls -= 1
+
+    def move(self, copy: Call, call: Call) -> None:
+        """The call is where a copy of it was."""
+        self.leave(call)
+        call.seat, copy.seat = copy.seat, None
 
     def answered(self, attempt: Attempt) -> None:
         """An attempt succeeded."""

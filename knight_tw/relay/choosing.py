@@ -26,6 +26,7 @@ from knight_tw.records import Channel, Price
 from knight_tw.relay.affinity import Affinity
 from knight_tw.relay.call import Attempt, Call
 from knight_tw.relay.capacity import Capacity
+from knight_tw.relay.explaining import Explainer
 from knight_tw.relay.knobs import Knobs
 from knight_tw.routing import GroupWalk, Pick, RoutingTable
 
@@ -90,6 +91,10 @@ class Choosing:
     _capacity: Capacity
     _clock: IReactorTime
     _log: Logger = field(factory=Logger)
+    _explainer: Explainer = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._explainer = Explainer(self._draw, self._capacity)
 
     async def first(self, call: Call, walk: GroupWalk) -> Pick:
         """The channel of the first attempt: the one that the call's conversation is on,
@@ -99,11 +104,14 @@ class Choosing:
             NoChannel: 404 when no group of the caller has the model, else 503.
             ChannelSaturated: every channel that could serve is full.
         """
+        if self._view.knobs.explain:
+            call.record = self._explainer.open(call, self._clock.seconds())
         pick = None
         if self._affinity.matches(call, self._view.knobs.affinity):
             pick = await self._affinity.pick(
                 call, walk, self._view.routes, self._draw, _known, self._capacity
             )
+            self._explainer.kept(call, self._view.routes, pick)
         pick = pick or self._drawn(call, walk)
         if pick is not None and not self._capacity.full(pick.channel):
             self._capacity.enter(call, pick.channel)
@@ -113,6 +121,30 @@ class Choosing:
     def over(self, call: Call) -> None:
         """The call is at its end: it is on no channel any more."""
         self._capacity.leave(call)
+
+    def enter(self, call: Call, channel: Channel) -> None:
+        """The call is on a channel, until `over`."""
+        self._capacity.enter(call, channel)
+
+    def moved(self, copy: Call, call: Call) -> None:
+        """The call is where a copy of it was."""
+        self._capacity.move(copy, call)
+
+    def beside(self, call: Call, walk: GroupWalk) -> Pick | None:
+        """A channel to ask beside the one that is being asked: one that the call has
+        not tried, that is not full and does not rest."""
+        routes, capacity = self._view.routes, self._capacity
+        tried = {attempt.channel.id for attempt in call.attempts}
+
+        def usable(channel: Channel) -> bool:
+            if channel.id in tried or not _known(channel):
+                return False
+            return not capacity.busy(channel, routes)
+
+        resting = capacity.resting()
+        if call.record is None:
+            return walk.aside(routes, call.model, self._draw, usable, resting)
+        return self._explainer.beside(call, walk, routes, usable, resting)
 
     def answered(self, call: Call) -> None:
         """The latest attempt's channel has begun to answer: the call's conversation
@@ -126,7 +158,9 @@ class Choosing:
             return _known(channel) and not capacity.full(channel)
 
         routes, resting = self._view.routes, capacity.resting()
-        return walk.next(routes, call.model, self._draw, usable, resting)
+        if call.record is None:
+            return walk.next(routes, call.model, self._draw, usable, resting)
+        return self._explainer.drawn(call, walk, routes, usable, resting)
 
     def _nowhere(self, call: Call, walk: GroupWalk) -> KnightError:
         """Why no channel can have the call."""
@@ -166,16 +200,18 @@ class Choosing:
             KnightError: the last failure.
         """
         while True:
-            began = self._clock.seconds()
-            attempt = Attempt(pick.channel, pick.key_index, pick.group, began)
+            now = self._clock.seconds()
+            attempt = Attempt(pick.channel, pick.key_index, pick.group, now)
             call.attempts.append(attempt)
             try:
                 served = await once(attempt)
             except KnightError as error:
                 pick = await self._next(call, walk, error, late=too_late())
             else:
-                self._watch.answered(attempt, self._clock.seconds() - began)
-                self._capacity.answered(attempt)
+                served_by = call.attempts[-1]  # a hedge may have outrun it
+                seconds = self._clock.seconds() - served_by.began
+                self._watch.answered(served_by, seconds)
+                self._capacity.answered(served_by)
                 self._affinity.answered(call)
                 return served
 
@@ -184,20 +220,8 @@ class Choosing:
     ) -> Pick:
         """The channel to try after a failure; raises the failure when there is none."""
         attempt, knobs = call.attempts[-1], self._view.knobs
-        call.last_error = error
-        self._watch.failed(attempt, error)
-        self._capacity.failed(attempt, error, knobs.cooldown)
+        self.fell(call, attempt, error)
         self._capacity.leave(call)
-        seconds = self._clock.seconds() - attempt.began
-        self._failures.attempt_failed(attempt.channel.id, seconds)
-        self._log.info(
-            "attempt {number} on channel {channel_id} failed: {status} {code} {why}",
-            number=len(call.attempts),
-            channel_id=attempt.channel.id,
-            status=error.status,
-            code=error.code,
-            why=error.detail or error.message,
-        )
         if not walk.retries(error, begun=late, gone=False, ranges=knobs.retry_on):
             raise error
         pick = self._drawn(call, walk)
@@ -210,6 +234,24 @@ class Choosing:
             await deferLater(self._clock, wait)
             call.waited += wait
         return pick
+
+
+    def fell(self, call: Call, attempt: Attempt, error: KnightError) -> None:
+        """An attempt of the call has failed, whatever comes of the call."""
+        call.last_error = attempt.error = error
+        attempt.ended = self._clock.seconds()
+        self._watch.failed(attempt, error)
+        self._capacity.failed(attempt, error, self._view.knobs.cooldown)
+        seconds = attempt.ended - attempt.began
+        self._failures.attempt_failed(attempt.channel.id, seconds)
+        self._log.info(
+            "attempt {number} on channel {channel_id} failed: {status} {code} {why}",
+            number=len(call.attempts),
+            channel_id=attempt.channel.id,
+            status=error.status,
+            code=error.code,
+            why=error.detail or error.message,
+        )
 
 
 def walk_for(call: Call, knobs: Knobs) -> GroupWalk:

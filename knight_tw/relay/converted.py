@@ -16,11 +16,10 @@ from knight_tw.protocols.body import Machine
 from knight_tw.providers.provider import ChunkStream
 from knight_tw.records import Usage
 from knight_tw.relay.translate import Whole
-from knight_tw.wire import top
+from knight_tw.wire import sse, top
 from knight_tw.wire.answers import EMPTY, RaisedError, decode_object, refuse_errors
 from knight_tw.wire.assembly import Assembly, chunks_of
 from knight_tw.wire.chat import Message
-from knight_tw.wire.framing import EventDecoder
 from knight_tw.wire.produced import Produced
 from knight_tw.wire.responses import with_tools
 from knight_tw.wire.sse import Event
@@ -44,7 +43,6 @@ class Converted:
     Args:
         client: The client's dialect, a module of `convert`.
         context: Of the answer.
-        decoder: Reads a stream that came although none was asked for.
         shaped: Puts the stream's machine into another framing (Gemini's array).
         recorder: Is told what the answer says, None when nothing is to be kept.
     """
@@ -53,7 +51,6 @@ class Converted:
     _upstream: Upstream
     _context: Context
     _raised_error: RaisedError | None
-    _decoder: Callable[[], EventDecoder]
     _shaped: Callable[[Machine], Machine] = lambda machine: machine
     _recorder: Recorder | None = None
     _x: Json = field(factory=dict)
@@ -68,7 +65,7 @@ class Converted:
 
     def assembled(self, stream: bytes) -> Whole:
         """See `Translation`."""
-        decoder, parts = self._decoder(), Assembly()
+        decoder, parts = sse.Decoder(), Assembly()
         reading = self._upstream.stream_to_x(self._context)
         for event in (*decoder.feed(stream), *decoder.close()):
             for chunk in reading.feed(event):

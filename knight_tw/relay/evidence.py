@@ -26,6 +26,7 @@ async def settle(tab: Tab, usage: Usage | None, produced: Produced) -> Usage:
     When it returns, the charge is where a killed process does not take it along.
     `usage` of an answer that broke off may know the prompt but not the completion.
     """
+    tab.closing()
     rendered = produced if isinstance(produced, Rendered) else None
     if usage is not None and (usage.completion or not produced.characters):
         charged, evidence, content = usage, PROVIDER, ""

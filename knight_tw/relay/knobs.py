@@ -54,6 +54,10 @@ class Knobs:
     rate_limit: RateLimit | None
     responses_policy: ResponsesPolicy
     dropped_header: bool
+    version_header: bool
+    explain: bool
+    completions_to_chat: bool
+    hedge_percent: int
     affinity: AffinityRules | None
     reasoning_memory: str
     reasoning_seconds: float
@@ -87,6 +91,10 @@ class Knobs:
                 options.json("global.chat_completions_to_responses_policy")
             ),
             dropped_header=options.flag("relay.dropped_params_header"),
+            version_header=options.flag("relay.version_header"),
+            explain=options.flag("relay.explain_record"),
+            hedge_percent=options.integer("relay.hedge_budget_percent"),
+            completions_to_chat=options.flag("relay.completions_to_chat"),
             affinity=AffinityRules.read(options),
             reasoning_memory=options.text("relay.reasoning_memory"),
             reasoning_seconds=float(

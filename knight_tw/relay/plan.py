@@ -47,7 +47,7 @@ from knight_tw.relay.same import (
 )
 from knight_tw.relay.translate import Translation
 from knight_tw.wire import gemini as gemini_wire
-from knight_tw.wire import responses, sse, system_prompt, top
+from knight_tw.wire import responses, system_prompt, top
 from knight_tw.wire.gemini_array import ArrayForm
 
 _CHATTING = frozenset({Mode.CHAT, Mode.COMPLETIONS})
@@ -218,6 +218,9 @@ class Plan:
         if media:
             gemini.with_media(body, Context(self.target.model, media=media))
         _inject(self._call, self.target, body)
+        counts = self._call.mode is Mode.COUNT_TOKENS
+        if counts and self._call.dialect is Dialect.GEMINI:
+            body = _counted(body, self._call, self.target)
         own = _OWN_CHANGES.get(self.target.dialect)
         if own is not None and self._call.mode in dialects.CONVERTED:
             body = own(body, self._call, self.target, self._knobs)
@@ -283,7 +286,6 @@ class Plan:
             Upstream(side.response_to_x, side.stream_to_x if own else side.StreamToX),
             middle.context.answering(shown),
             self._provider.raised_error,
-            sse.Decoder,
             ArrayForm if self._call.array else _plain,
             self._recorder,
         )
@@ -333,7 +335,7 @@ def _into_middle(call: Call, target: Target, side: Any, now: float) -> _Middle:
     )
     body: Body = dict(call.top)
     _inject(call, target, body)
-    decoded = msgspec.json.decode(top.encode(body))
+    decoded = top.decoded(top.encode(body), "the body")
     x: Body = dialects.SIDES[call.dialect].request_to_x(decoded, context)
     x["stream"] = call.stream
     suffixed = {Dialect.CLAUDE: claude, Dialect.GEMINI: gemini}.get(target.dialect)
@@ -463,6 +465,13 @@ _OWN_CHANGES: Mapping[Dialect, OwnChange] = {
     Dialect.GEMINI: _own_gemini,
     Dialect.RESPONSES: _own_responses,
 }
+
+
+def _counted(body: Body, call: Call, target: Target) -> Body:
+    """A whole request whose prompt is counted names the mapped model, too."""
+    if target.model == call.model:
+        return body
+    return gemini.with_model(body, target.model)
 
 
 def _decoded(body: Body, names: tuple[str, ...]) -> Body:

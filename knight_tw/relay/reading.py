@@ -59,10 +59,16 @@ def _claude_limit(body: Body) -> int | None:
     return top.read_whole(body, "max_tokens", 0, chat.MOST_TOKENS)
 
 
+_COUNTED = (
+    *("messages", "contents"),
+    *("generateContentRequest", "generate_content_request"),
+)
+"""One of these holds what is to be counted."""
+
+
 def _validate_count(body: Body) -> None:
     """A request to count tokens, in Claude's or Gemini's dialect."""
-    names = ("messages", "contents", "generateContentRequest")
-    if not any(top.filled(body, name) for name in names):
+    if not any(top.filled(body, name) for name in _COUNTED):
         raise InvalidRequest("messages is required", param="messages")
 
 

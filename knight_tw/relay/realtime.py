@@ -11,6 +11,7 @@ the two connections. Relay specification, section 14.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote_plus
@@ -24,6 +25,7 @@ from twisted.logger import Logger
 from knight_tw import overrides, routing
 from knight_tw.background import Background
 from knight_tw.errors import (
+    ChannelFault,
     InvalidRequest,
     KnightError,
     TokenQuotaShort,
@@ -70,6 +72,9 @@ OUR_QUERY = frozenset({"model", "deployment", "api-version"})
 """Parameters of the query that the provider's address has in its own form."""
 
 _SECRETS = frozenset({"key", "api_key", "api-key", "access_token", "token"})
+_HOST = re.compile(
+    r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?"
+)
 _CONNECTION = ("host", "connection", "upgrade", "content-length", "sec-websocket-")
 
 
@@ -344,7 +349,8 @@ class RealtimeRelay:
 
     async def _opened(self, address: Address) -> UpstreamSide:
         def make(host: str, port: int, target: str) -> UpstreamSide:
-            return self._sockets.upstream(host, port, target, address.headers)
+            shown = address.host or (host, port)
+            return self._sockets.upstream(*shown, target, address.headers)
 
         side = await self._dialer.attach(
             address.url,
@@ -367,12 +373,17 @@ class RealtimeRelay:
 
 @frozen(eq=False)
 class Address:
-    """Where an attempt goes, and with what."""
+    """Where an attempt goes, and with what.
+
+    Attributes:
+        host: Name and port that the handshake shows, None for those of the URL.
+    """
 
     url: str
     headers: Mapping[str, str]
     proxy: str
     guarded: bool
+    host: tuple[str, int] | None = None
 
 
 def model_of(query: str) -> str:
@@ -411,12 +422,36 @@ def address_of(call: Call, attempt: Attempt, knobs: Knobs) -> Address:
     )
     attempt.model = target.model
     own = overrides.headers(channel.header_override, target.key, head.headers)
+    url = with_rest(provider.url(target), head.query)
     return Address(
-        with_rest(provider.url(target), head.query),
+        url,
         _headers(provider.authorize(target), own, wants_beta(call)),
         str(channel.setting.get("proxy") or ""),
         bool(channel.settings.get("guarded_address")),
+        shown_host(own.get("host") or "", url),
     )
+
+
+def shown_host(named: str, url: str) -> tuple[str, int] | None:
+    """Name and port of a `Host` header that a channel sets; None when it sets none.
+
+    Args:
+        url: Where the handshake goes; its kind has the usual port.
+
+    Raises:
+        ChannelFault: the header names no host.
+    """
+    if not named:
+        return None
+    found = _HOST.fullmatch(named)
+    if found is None:
+        raise ChannelFault(
+            "the channel's header override cannot be applied",
+            code="channel:header_override_invalid",
+            detail="Host names no host",
+        )
+    usual = 443 if url.startswith(("wss:", "https:")) else 80
+    return found["name"].strip("[]"), int(found["port"] or usual)
 
 
 def with_rest(url: str, query: str) -> str:

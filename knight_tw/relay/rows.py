@@ -43,7 +43,7 @@ def consumption(
     row["completion_tokens"] = usage.completion
     row["status"] = 200
     row["duration_ms"] = round((now - call.began) * 1000)
-    row["other"] = _other(call, other)
+    row["other"] = _other(call, other, now)
     return row
 
 
@@ -65,7 +65,7 @@ def failure(call: Call, error: KnightError, text: str, now: float) -> dict[str, 
     row["status"] = error.status
     row["quota"] = 0
     row["prompt_tokens"] = row["completion_tokens"] = 0
-    row["other"] = _other(call, other)
+    row["other"] = _other(call, other, now)
     return row
 
 
@@ -92,7 +92,7 @@ def _row(call: Call, kind: int, now: float) -> dict[str, Any]:
     }
 
 
-def _other(call: Call, other: dict[str, Any]) -> dict[str, Any]:
+def _other(call: Call, other: dict[str, Any], now: float) -> dict[str, Any]:
     """Members of `other` that every row of a call has."""
     other["request_path"] = call.path
     if call.first_byte:
@@ -102,7 +102,7 @@ def _other(call: Call, other: dict[str, Any]) -> dict[str, Any]:
         if attempt.model != call.model:
             other["is_model_mapped"] = True
             other["upstream_model_name"] = attempt.model
-        other["admin_info"] = _admin(call)
+        other["admin_info"] = _admin(call, now)
     if call.dropped:
         other["dropped_params"] = call.dropped
     if call.notes:
@@ -110,7 +110,7 @@ def _other(call: Call, other: dict[str, Any]) -> dict[str, Any]:
     return other
 
 
-def _admin(call: Call) -> dict[str, Any]:
+def _admin(call: Call, now: float) -> dict[str, Any]:
     """What only administrators see: the channels tried and why."""
     admin: dict[str, Any] = {
         "use_channel": [str(attempt.channel.id) for attempt in call.attempts]
@@ -125,6 +125,8 @@ def _admin(call: Call) -> dict[str, Any]:
         admin["param_override"] = call.audit
     if call.sticky is not None:
         admin["channel_affinity"] = _affinity(call, call.sticky)
+    if call.record is not None:
+        admin["explain"] = call.record.told(call, now)
     return admin
 
 

@@ -7,12 +7,12 @@ comfort is the prompt counted (in a thread when it is large).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Protocol
 
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -77,6 +77,8 @@ class Tab:
     closed: bool = False
     detached: bool = False
     synced: Deferred[None] | None = None
+    claim: Callable[[], object] | None = None
+    """Is called when an answer is here, before it is charged."""
     _hold: Hold | None = None
     _estimate: int | None = None
 
@@ -111,6 +113,14 @@ class Tab:
         granted = self._ledger.hold(call_id, user, token, unlimited, need, hold)
         self._hold = await granted if isinstance(granted, Deferred) else granted
 
+    def fork(self, call: Call) -> Tab:
+        """A tab of a copy of the call, without money until it `take`s it."""
+        return evolve(self, call=call, hold=None)
+
+    def take(self, other: Tab) -> None:
+        """The other tab's money is this one's now."""
+        self._hold, other._hold = other._hold, None
+
     def reprice(self, group: str, price: Price) -> None:
         """Another group serves the call: it costs what that group costs."""
         self.group, self.price = group, price
@@ -126,6 +136,14 @@ class Tab:
         if self.input_only:
             return 0
         return await self._count.answer(self._call.model, produced)
+
+    def closing(self) -> None:
+        """The answer is here; what follows is about the charge."""
+        if self.claim is not None:
+            self.claim()
+        record = self._call.record
+        if record is not None:
+            record.closing(self._clock.seconds())
 
     @property
     def input_only(self) -> bool:
@@ -186,6 +204,9 @@ class Tab:
         keep = self.knobs.log_calls
         self._ledger.settle(self._hold, amount, row, channel, evidence, keep=keep)
         self._meter.used(usage)
+        sticky = call.sticky
+        if sticky is not None and sticky.charged is not None:
+            sticky.charged(sticky.match, call.caller.group, usage, claude)
         self.synced = self._ledger.barrier()
 
     def _request(self) -> Request:

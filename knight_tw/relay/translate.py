@@ -49,7 +49,7 @@ class Translation(Protocol):
         ...
 
     def assembled(self, stream: bytes) -> Whole:
-        """The same, of a complete event stream that nobody asked for."""
+        """The same, of a complete stream of server-sent events nobody asked for."""
         ...
 
     def restreamed(self, whole: Whole) -> bytes:

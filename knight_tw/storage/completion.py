@@ -24,6 +24,7 @@ from twisted.logger import Logger
 
 from knight_tw.storage import widths
 from knight_tw.storage.columns import metadata
+from knight_tw.storage.sql import insert_new
 from knight_tw.storage.tables_knight import knight_meta
 
 SCHEMA_VERSION = 1
@@ -34,6 +35,9 @@ VERSION_KEY = "schema_version"
 
 ONE_API_KEY = "one_api_migration"
 """Where `knight_meta` tells how far the upgrade of a one-api database is."""
+
+ONE_API_STARTED = "started"
+"""Stored there until the upgrade is done."""
 
 _LATER_MARKS = {"users": "aff_quota", "channels": "auto_ban", "tokens": "model_limits"}
 """Columns that new-api adds to a one-api database when it opens it."""
@@ -67,14 +71,14 @@ def ensure(connection: sa.Connection, tables: Sequence[sa.Table] | None = None) 
         SchemaRefused: the character set cannot hold every text, a table of ours has a
             primary key that is not ours, or the upgrade from one-api has not begun.
     """
-    _require_unicode(connection)
-    if tables is None and is_one_api(connection) and not _upgrading(connection):
+    require_unicode(connection)
+    if tables is None and is_one_api(connection) and not one_api_started(connection):
         raise SchemaRefused(
             "this is a database of one-api, whose channel types have other numbers: "
-            "this version cannot upgrade it yet, and has changed nothing"
+            "it must be upgraded, not just completed; nothing has been changed"
         )
     wanted = metadata.sorted_tables if tables is None else list(tables)
-    with _alone(connection):
+    with alone(connection):
         present = set(sa.inspect(connection).get_table_names())
         new = {table.name for table in wanted if table.name not in present}
         for table in wanted:
@@ -102,12 +106,12 @@ def is_one_api(connection: sa.Connection) -> bool:
     )
 
 
-def _upgrading(connection: sa.Connection) -> bool:
-    """True once the upgrade from one-api has left its mark."""
+def one_api_started(connection: sa.Connection) -> bool:
+    """True while an upgrade from one-api has begun and is not done."""
     if not sa.inspect(connection).has_table(knight_meta.name):
         return False
-    asked = sa.select(knight_meta.c.key).where(knight_meta.c.key == ONE_API_KEY)
-    return connection.scalar(asked) is not None
+    asked = sa.select(knight_meta.c.value).where(knight_meta.c.key == ONE_API_KEY)
+    return connection.scalar(asked) == ONE_API_STARTED
 
 
 def _mark_version(connection: sa.Connection) -> None:
@@ -116,7 +120,7 @@ def _mark_version(connection: sa.Connection) -> None:
     stored = connection.scalar(sa.select(knight_meta.c.value).where(here))
     if stored is None:
         row = {"key": VERSION_KEY, "value": str(SCHEMA_VERSION)}
-        connection.execute(sa.insert(knight_meta).values(row))
+        insert_new(connection, knight_meta, [row])
     elif version_number(stored) < SCHEMA_VERSION:
         changed = sa.update(knight_meta).where(here)
         connection.execute(changed.values(value=str(SCHEMA_VERSION)))
@@ -128,10 +132,10 @@ def version_number(text: str | None) -> int:
 
 
 @contextmanager
-def _alone(connection: sa.Connection) -> Iterator[None]:
+def alone(connection: sa.Connection) -> Iterator[None]:
     """Keeps other processes from completing the same database meanwhile.
 
-    SQLite needs nothing: the writer's transaction begins IMMEDIATE.
+    May be nested. SQLite needs nothing: the writer's transaction begins IMMEDIATE.
     """
     dialect = connection.dialect.name
     if dialect == "postgresql":
@@ -150,7 +154,8 @@ def _alone(connection: sa.Connection) -> Iterator[None]:
         connection.execute(sa.select(sa.func.release_lock(name)))
 
 
-def _require_unicode(connection: sa.Connection) -> None:
+def require_unicode(connection: sa.Connection) -> None:
+    """Raises SchemaRefused when the database's character set cannot hold every text."""
     if connection.dialect.name == "postgresql":
         encoding = connection.scalar(sa.text("SHOW server_encoding"))
         if encoding != "UTF8":
@@ -243,25 +248,70 @@ class _Found:
         )
 
 
-def _complete(connection: sa.Connection, table: sa.Table, found: _Found) -> None:
-    """Adds what one existing table lacks."""
+@frozen
+class Gap:
+    """What one table of the database lacks.
+
+    Attributes:
+        new: There is no such table; the rest is empty then.
+    """
+
+    table: sa.Table
+    new: bool = False
+    columns: Sequence[sa.Column[Any]] = ()
+    narrow: Sequence[widths.Narrow] = ()
+    indexes: Sequence[sa.Index] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.columns or self.narrow or self.indexes)
+
+
+def gaps(
+    connection: sa.Connection, tables: Sequence[sa.Table] | None = None
+) -> list[Gap]:
+    """What `ensure` would add to each table; reads only.
+
+    Raises:
+        SchemaRefused: as `ensure`, one-api's databases apart.
+    """
+    require_unicode(connection)
+    inspector = sa.inspect(connection)
+    present = set(inspector.get_table_names())
+    wanted = metadata.sorted_tables if tables is None else tables
+    there = [table for table in wanted if table.name in present]
+    found = _Found.read(inspector, [table.name for table in there], ())
+    lacking = [_gap(connection.dialect, table, found) for table in there]
+    lacking += [Gap(table, new=True) for table in wanted if table.name not in present]
+    return [gap for gap in lacking if gap]
+
+
+def _gap(dialect: sa.Dialect, table: sa.Table, found: _Found) -> Gap:
+    """What one existing table lacks; its indexes count as found from now on."""
     existing = found.columns[table.name]
     if lost := [c.name for c in table.primary_key if c.name.lower() not in existing]:
         raise SchemaRefused(f"table {table.name} exists, without {', '.join(lost)}")
-    missing = [column for column in table.columns if column.name not in existing]
-    narrow = list(widths.narrow(connection.dialect, table, existing))
-    indexes = list(_missing_indexes(table, found))
-    if not (missing or narrow or indexes):
+    return Gap(
+        table,
+        columns=[column for column in table.columns if column.name not in existing],
+        narrow=list(widths.narrow(dialect, table, existing)),
+        indexes=list(_missing_indexes(table, found)),
+    )
+
+
+def _complete(connection: sa.Connection, table: sa.Table, found: _Found) -> None:
+    """Adds what one existing table lacks."""
+    gap = _gap(connection.dialect, table, found)
+    if not gap:
         return
     mysql = connection.dialect.name == "mysql"
     change = _change_mysql if mysql else _change_one_by_one
-    change(connection, table, missing, narrow, indexes, found)
-    if missing or narrow:
+    change(connection, table, gap.columns, gap.narrow, gap.indexes, found)
+    if gap.columns or gap.narrow:
         log.info(
             "table {table}: columns added: {added}, widened: {widened}",
             table=table.name,
-            added=", ".join(column.name for column in missing) or "none",
-            widened=", ".join(each.column for each in narrow) or "none",
+            added=", ".join(column.name for column in gap.columns) or "none",
+            widened=", ".join(each.column for each in gap.narrow) or "none",
         )
 
 

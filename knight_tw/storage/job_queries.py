@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from knight_tw.storage.matching import order
 from knight_tw.storage.schema import system_tasks as jobs
 
 Row = dict[str, Any]
@@ -20,6 +21,12 @@ Row = dict[str, Any]
 STALE_SECONDS = 120
 ACTIVE = ("pending", "running")
 _JSON = ("payload", "state", "result")
+SORTABLE = {
+    "created_at": jobs.c.created_at,
+    "updated_at": jobs.c.updated_at,
+    "kind": jobs.c.type,
+    "status": jobs.c.status,
+}
 
 
 def start(
@@ -104,8 +111,13 @@ def page(
     statuses: Sequence[str],
     offset: int,
     limit: int,
+    sort: tuple[str, bool] = ("", False),
 ) -> tuple[list[Row], int]:
-    """One page of jobs, newest first, and how many there are."""
+    """One page of jobs, newest first, and how many there are.
+
+    Args:
+        sort: One of `SORTABLE`, and whether its largest value comes first.
+    """
     where = []
     if kinds:
         where.append(jobs.c.type.in_(kinds))
@@ -115,19 +127,25 @@ def page(
     rows = connection.execute(
         sa.select(jobs)
         .where(*where)
-        .order_by(jobs.c.id.desc())
+        .order_by(*order(sort, SORTABLE, jobs.c.id))
         .offset(offset)
         .limit(limit)
     )
-    return [_read(row) for row in rows], connection.execute(count).scalar_one()
+    return [read(row) for row in rows], connection.execute(count).scalar_one()
+
+
+def prune(connection: sa.Connection, before: int) -> int:
+    """Delete the jobs that were over before a moment; how many."""
+    over = (jobs.c.updated_at < before, jobs.c.active_key.is_(None))
+    return connection.execute(sa.delete(jobs).where(*over)).rowcount
 
 
 def _one(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Row | None:
     row = connection.execute(sa.select(jobs).where(condition)).first()
-    return None if row is None else _read(row)
+    return None if row is None else read(row)
 
 
-def _read(row: sa.Row[Any]) -> Row:
+def read(row: sa.Row[Any]) -> Row:
     """The row with its JSON columns parsed; null where they hold nothing readable."""
     found = dict(row._mapping)
     for name in _JSON:

@@ -1,8 +1,8 @@
-"""Text conditions of list filters."""
+"""Text conditions and orders of lists."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -65,3 +65,22 @@ def any_of(column: sa.ColumnElement[Any], texts: Sequence[str]) -> Condition:
     elif exact:
         patterns.append(column.in_(exact))
     return sa.or_(*patterns) if len(patterns) != 1 else patterns[0]
+
+
+def order(
+    sort: tuple[str, bool],
+    fields: Mapping[str, sa.Column[Any]],
+    key: sa.Column[Any],
+) -> tuple[sa.UnaryExpression[Any], ...]:
+    """What a list is ordered by: a field up or down, then the newest first.
+
+    Args:
+        sort: One of `fields` or empty, and whether the largest comes first.
+        key: The table's number, which makes the order certain.
+    """
+    name, down = sort
+    newest = key.desc()
+    if not name:
+        return (newest,)
+    column = fields[name]
+    return (column.desc() if down else column.asc(), newest)

@@ -8,6 +8,7 @@ from knight_tw.storage.completion import (
     SCHEMA_VERSION,
     VERSION_KEY,
     SchemaRefused,
+    one_api_started,
     version_number,
 )
 from knight_tw.storage.schema import knight_meta
@@ -36,8 +37,13 @@ def require_version(connection: sa.Connection) -> None:
     """Lets a node that must not change the schema start only on a complete one.
 
     Raises:
-        SchemaRefused: no master of this version has run yet.
+        SchemaRefused: no master of this version has run yet, or one is at work.
     """
+    if one_api_started(connection):
+        raise SchemaRefused(
+            "the upgrade from one-api is not finished: start a node with"
+            " NODE_TYPE=master first"
+        )
     found = schema_version(connection)
     if found < SCHEMA_VERSION:
         raise SchemaRefused(

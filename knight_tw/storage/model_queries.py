@@ -78,7 +78,7 @@ class ModelFilter:
         if self.keyword:
             places = (c.model_name, c.description, c.tags)
             where.append(sa.or_(*(contains(place, self.keyword) for place in places)))
-        if self.vendor.isdecimal():
+        if self.vendor.isdecimal() and len(self.vendor) < 19:
             where.append(c.vendor_id == int(self.vendor))
         elif self.vendor:
             named = sa.select(vendors.c.id).where(contains(vendors.c.name, self.vendor))

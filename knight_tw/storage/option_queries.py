@@ -8,8 +8,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from knight_tw.storage import options
+from knight_tw.storage.matching import order
 from knight_tw.storage.schema import knight_option_history as history
 from knight_tw.storage.schema import users
+
+SORTABLE = {
+    "id": history.c.id,
+    "key": history.c.key,
+    "created_at": history.c.created_at,
+}
 
 
 def save_all(
@@ -39,9 +46,17 @@ def save_all(
 
 
 def past(
-    connection: sa.Connection, key: str, offset: int, limit: int
+    connection: sa.Connection,
+    key: str,
+    offset: int,
+    limit: int,
+    sort: tuple[str, bool] = ("", False),
 ) -> tuple[list[dict[str, Any]], int]:
-    """One page of changes, newest first, of one key or (empty) of all; how many."""
+    """One page of changes, newest first, of one key or (empty) of all; how many.
+
+    Args:
+        sort: One of `SORTABLE`, and whether its largest value comes first.
+    """
     where = [history.c.key == key] if key else []
     counted = sa.select(sa.func.count()).select_from(history).where(*where)
     rows = connection.execute(
@@ -55,7 +70,7 @@ def past(
         )
         .outerjoin(users, users.c.id == history.c.user_id)
         .where(*where)
-        .order_by(history.c.id.desc())
+        .order_by(*order(sort, SORTABLE, history.c.id))
         .offset(offset)
         .limit(limit)
     )

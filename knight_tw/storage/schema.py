@@ -34,6 +34,7 @@ from knight_tw.storage.tables_knight import (
     knight_leases,
     knight_meta,
     knight_option_history,
+    knight_orders,
     knight_prefs,
     knight_usage,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "knight_leases",
     "knight_meta",
     "knight_option_history",
+    "knight_orders",
     "knight_prefs",
     "knight_usage",
     "logs",

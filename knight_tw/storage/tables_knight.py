@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from knight_tw.storage.columns import i64, identity, metadata, text, varchar
+from knight_tw.storage.columns import flag, i64, identity, metadata, text, varchar
 
 LATENCY_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0)
 """Upper bounds in seconds of the columns `lat_0`…`lat_10`; `lat_11` is the rest."""
@@ -98,7 +98,21 @@ knight_usage = _table(
     *_counters("count", "quota", "prompt_tokens", "completion_tokens"),
     *_counters("cached_tokens", "latency_ms", "ttft_ms", "ttft_count"),
     *_counters(*LATENCY_COLUMNS, *TTFT_COLUMNS),
+    # People look at their own hours of weeks; the primary key begins with the hour.
+    sa.Index("idx_knight_usage_user", "user_id", "bucket_ts"),
 )
+
+knight_orders = _table(
+    "knight_orders",
+    varchar("trade_no", 191, primary_key=True),
+    *_counters("quota", "price"),
+    varchar("currency", 8, ""),
+    varchar("merchant", 191, ""),
+    varchar("reference", 255, ""),
+    flag("promotions", False),
+)
+"""What `top_ups` does not say of an order: its exact credit and price (smallest unit of
+the currency), and what a payment must name to be believed."""
 
 knight_channel_minutes = _table(
     "knight_channel_minutes",

@@ -33,6 +33,7 @@ from knight_tw.storage.schema import (
 from knight_tw.storage.session_queries import Issue, Quotas, Session
 
 _CODE_ALPHABET = string.ascii_letters + string.digits
+_CODE_TRIES = 4
 _OWNED = (
     tokens,
     two_fas,
@@ -142,15 +143,25 @@ def free_aff_code(connection: sa.Connection, chance: random.Random) -> str:
 
 
 def aff_code(connection: sa.Connection, user_id: int, chance: random.Random) -> str:
-    """The account's referral code, made now if it had none."""
-    stored = connection.execute(
-        sa.select(users.c.aff_code).where(users.c.id == user_id)
-    ).scalar()
+    """The account's referral code, made now if it had none.
+
+    Two requests at once are told the same code: the row is locked.
+    """
+    here = users.c.id == user_id
+    asked = sa.select(users.c.aff_code).where(here).with_for_update()
+    stored = connection.execute(asked).scalar()
     if stored:
         return str(stored)
-    code = free_aff_code(connection, chance)
-    _change(connection, user_id, {"aff_code": code})
-    return code
+    for _ in range(_CODE_TRIES):
+        code = free_aff_code(connection, chance)
+        try:
+            with connection.begin_nested():
+                _change(connection, user_id, {"aff_code": code})
+        except sa.exc.IntegrityError:
+            # Somebody else was given the same code in this very moment.
+            continue
+        return code
+    raise KnightError("no free referral code was found")
 
 
 def update(connection: sa.Connection, user_id: int, values: Mapping[str, Any]) -> None:
@@ -212,7 +223,8 @@ def hard_delete(connection: sa.Connection, user_id: int) -> None:
 
 def add_quota(connection: sa.Connection, user_id: int, amount: int) -> None:
     """Raise the balance, or lower it by a negative amount, in one statement."""
-    _change(connection, user_id, {"quota": users.c.quota + amount})
+    raised = sa.func.coalesce(users.c.quota, 0) + amount
+    _change(connection, user_id, {"quota": raised})
 
 
 def set_quota(connection: sa.Connection, user_id: int, quota: int) -> int:
@@ -228,7 +240,10 @@ def transfer_aff_quota(connection: sa.Connection, user_id: int, quota: int) -> b
     moved = connection.execute(
         sa.update(users)
         .where(users.c.id == user_id, users.c.aff_quota >= quota)
-        .values(aff_quota=users.c.aff_quota - quota, quota=users.c.quota + quota)
+        .values(
+            aff_quota=users.c.aff_quota - quota,
+            quota=sa.func.coalesce(users.c.quota, 0) + quota,
+        )
     )
     return moved.rowcount == 1
 

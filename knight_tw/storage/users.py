@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from knight_tw.records import User
+from knight_tw.records import ENABLED, User
 from knight_tw.storage.schema import users
 from knight_tw.storage.sql import chunks, json_object
 
@@ -66,3 +66,12 @@ def balances(connection: sa.Connection, ids: Sequence[int]) -> dict[int, int]:
         asked = sa.select(users.c.id, users.c.quota).where(users.c.id.in_(some))
         found.update({row.id: row.quota or 0 for row in connection.execute(asked)})
     return found
+
+
+def of_role(connection: sa.Connection, role: int, most: int = 20) -> list[User]:
+    """The living, enabled accounts of exactly that role, the oldest first."""
+    asked = sa.select(*COLUMNS).where(
+        users.c.role == role, users.c.status == ENABLED, users.c.deleted_at.is_(None)
+    )
+    rows = connection.execute(asked.order_by(users.c.id).limit(most)).mappings()
+    return [to_record(row) for row in rows]

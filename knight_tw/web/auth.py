@@ -11,11 +11,13 @@ demotion holds at once.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from inspect import iscoroutinefunction
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
@@ -31,7 +33,7 @@ from knight_tw.accounts.signing import (
 from knight_tw.options import Options
 from knight_tw.records import ENABLED, ROLE_ADMIN, ROLE_ROOT, ROLE_USER
 from knight_tw.storage import session_queries, user_queries
-from knight_tw.storage.database import Database
+from knight_tw.storage.database import Database, to_the_end
 from knight_tw.storage.session_queries import Session
 from knight_tw.storage.user_queries import Identity
 from knight_tw.web.api.answers import Refusal, header, put_header
@@ -173,11 +175,30 @@ class Guard:
             put_header(request, "Auth-Version", AUTH_VERSION)
         return found
 
-    def verify(self, request: Request, viewer: Viewer, scope: str) -> None:
+    async def owner_of_cookie(self, request: Request) -> Viewer | None:
+        """The account of the cookie `session` alone, for a page load that other sites
+        cannot have caused: nothing but a fetch can carry `New-Api-User`.
+
+        Raises:
+            Refusal: the session has ended.
+        """
+        return await self._by_cookie(request)
+
+    def verify(
+        self,
+        request: Request,
+        viewer: Viewer,
+        scope: str,
+        methods: Collection[str] = (),
+    ) -> None:
         """Returns when the caller showed a second factor a moment ago.
 
         Bearer sessions bring a proof for `scope` (e.g. `channel.key.read`) in header
         `X-Security-Proof`; cookie sessions were stamped within the last 300 s.
+
+        Args:
+            methods: How it must have been shown, when not every way will do. A stamp
+                does not tell, but those who get a second factor lose theirs.
 
         Raises:
             Refusal: 403 with the code that the consoles act on.
@@ -188,13 +209,15 @@ class Guard:
                 code="SECURITY_PROOF_INVALID",
             )
         if viewer.via is Via.BEARER:
-            self._verify_proof(request, viewer, scope)
+            self._verify_proof(request, viewer, scope, methods)
         elif not viewer.verified_at:
             raise Refusal("verification is required", code="VERIFICATION_REQUIRED")
         elif self._now() - viewer.verified_at >= STAMP_SECONDS:
             raise Refusal("the verification has expired", code="VERIFICATION_EXPIRED")
 
-    def _verify_proof(self, request: Request, viewer: Viewer, scope: str) -> None:
+    def _verify_proof(
+        self, request: Request, viewer: Viewer, scope: str, methods: Collection[str]
+    ) -> None:
         proof = header(request, PROOF_HEADER)
         if not proof:
             raise Refusal("a proof is required", code="SECURITY_PROOF_REQUIRED")
@@ -211,6 +234,11 @@ class Guard:
         if scope not in claims.scopes:
             raise Refusal(
                 "the proof is for something else", code="SECURITY_PROOF_SCOPE_MISMATCH"
+            )
+        if methods and claims.method not in methods:
+            raise Refusal(
+                "show your second factor or passkey",
+                code="SECURITY_PROOF_METHOD_MISMATCH",
             )
 
     async def _viewer(self, request: Request) -> Viewer | None:
@@ -291,18 +319,27 @@ class Guarded(Protocol):
     def _guard(self) -> Guard: ...
 
 
-S = TypeVar("S")
+S = TypeVar("S", bound=Guarded)
 P = ParamSpec("P")
 
 Route = Callable[Concatenate[S, Request, P], Coroutine[Any, Any, bytes]]
 Opened = Callable[Concatenate[S, Request, Viewer, P], Coroutine[Any, Any, bytes]]
 
+_READING = (b"GET", b"HEAD")
 
-def allow(who: Who) -> Callable[[Opened[S, P]], Route[S, P]]:
+
+def allow(
+    who: Who, *, finishes: bool | None = None
+) -> Callable[[Opened[S, P]], Route[S, P]]:
     """Open a route to `who`: the caller is checked first and is its second argument.
 
     `@allow` stands between `@app.route` and the route; `mark` is for routes that no
     dashboard credential opens. A test walks all routes for one of the two.
+
+    Args:
+        finishes: The route goes on to its end when its client leaves, so that what it
+            wrote is also announced and audited. None: unless it only reads, by its
+            method.
     """
 
     def opened(route: Opened[S, P]) -> Route[S, P]:
@@ -310,11 +347,12 @@ def allow(who: Who) -> Callable[[Opened[S, P]], Route[S, P]]:
         async def guarded(
             surface: S, request: Request, /, *args: P.args, **kwargs: P.kwargs
         ) -> bytes:
-            guard: Guard = surface._guard  # type: ignore[attr-defined]
-            viewer = await guard.admit(request, who)
-            return await route(surface, request, viewer, *args, **kwargs)
+            viewer = await surface._guard.admit(request, who)
+            work = route(surface, request, viewer, *args, **kwargs)
+            return await _kept(request, work, finishes)
 
-        return mark(who)(guarded)
+        guarded.who = who  # type: ignore[attr-defined]
+        return guarded
 
     return opened
 
@@ -322,14 +360,34 @@ def allow(who: Who) -> Callable[[Opened[S, P]], Route[S, P]]:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def mark(who: Who) -> Callable[[F], F]:
-    """Say who may call a route that reads its own credential, or needs none."""
+def mark(who: Who, *, finishes: bool | None = None) -> Callable[[F], F]:
+    """Say who may call a route that reads its own credential, or needs none.
+
+    Args:
+        finishes: As `allow` has it, for a route that is a coroutine.
+    """
 
     def marked(route: F) -> F:
-        route.who = who  # type: ignore[attr-defined]
-        return route
+        opened = route
+        if iscoroutinefunction(route):
+
+            @wraps(route)
+            async def kept(surface: Any, request: Request, /, *a: Any, **k: Any) -> Any:
+                return await _kept(request, route(surface, request, *a, **k), finishes)
+
+            opened = cast(F, kept)
+        opened.who = who  # type: ignore[attr-defined]
+        return opened
 
     return marked
+
+
+async def _kept(
+    request: Request, work: Coroutine[Any, Any, bytes], finishes: bool | None
+) -> bytes:
+    """What `work` answers; a client that leaves only ends it if it may be ended."""
+    ends = request.method not in _READING if finishes is None else finishes
+    return await (to_the_end(Deferred.fromCoroutine(work)) if ends else work)
 
 
 def authorization(request: Request) -> str:

@@ -8,6 +8,7 @@ is an HTTP answer in OpenAI's shape. Relay specification, sections 1, 3 and 14.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -66,6 +67,8 @@ class RealtimeResource:
     _clock: IReactorTime
     _client_address: ClientAddress
     _meter: Meter
+    _version: Callable[[], str] = str
+    """The version that answers name, empty for none."""
     _log: Logger = field(factory=Logger)
     isLeaf = True
 
@@ -145,7 +148,8 @@ class RealtimeResource:
 
         items = offered(head.get("sec-websocket-protocol"))
         agreed = SUBPROTOCOL if SUBPROTOCOL in items else None
-        side = self._sockets.client(agreed, dict(answer_headers(request_id)), opened)
+        told = dict(answer_headers(request_id, self._version()))
+        side = self._sockets.client(agreed, told, opened)
         try:
             take_over(request, side, key)
         finally:
@@ -165,7 +169,7 @@ class RealtimeResource:
             request_id=request_id,
         )
         self._meter.answered(Dialect.REALTIME, Mode.REALTIME, True, error.status)
-        _answer(reply, error, request_id)
+        _answer(reply, error, request_id, self._version())
 
 
 @implementer(IResource)
@@ -175,13 +179,14 @@ class DeclinedResource:
 
     _ids: requestid.RequestIds
     _clock: IReactorTime
+    _version: Callable[[], str] = str
     isLeaf = True
 
     def render(self, request: Request) -> int:
         """426."""
         request_id = self._ids.new(self._clock.seconds())
         error = UpgradeDeclined("this path has no websocket; send a POST instead")
-        _answer(WebReply(request), error, request_id)
+        _answer(WebReply(request), error, request_id, self._version())
         return NOT_DONE_YET
 
     def getChildWithDefault(self, name: bytes, request: Request) -> IResource:
@@ -210,8 +215,8 @@ def handshake_key(head: Head) -> str:
     return key
 
 
-def _answer(reply: WebReply, error: KnightError, request_id: str) -> None:
+def _answer(reply: WebReply, error: KnightError, request_id: str, version: str) -> None:
     """A refusal in OpenAI's shape."""
-    headers = [*answer_headers(request_id), _JSON, *refusal_headers(error)]
+    headers = [*answer_headers(request_id, version), _JSON, *refusal_headers(error)]
     body = envelope.render(error, Dialect.CHAT, request_id)
     reply.whole(error.status, headers, body)

@@ -6,6 +6,7 @@ its dialect's clients understand. What happens between is `relay.Relay`'s matter
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from attrs import define, field
@@ -22,6 +23,7 @@ from knight_tw.errors import (
     MethodNotAllowed,
     NotFound,
     NotImplementedHere,
+    Overloaded,
     ShuttingDown,
 )
 from knight_tw.metrics import CLIENT_LEFT, Meter
@@ -37,6 +39,12 @@ from knight_tw.wire import envelope
 _EXPOSED = "X-Oneapi-Request-Id, X-Request-Id, Retry-After"
 _METHODS = "GET, POST, PUT, DELETE, OPTIONS"
 _JSON = ("Content-Type", "application/json")
+
+
+class WebsocketOnly(KnightError):
+    """The path is a websocket's, and the request asks for none."""
+
+    status, code = 426, "upgrade_not_supported"
 
 
 class Lists(Protocol):
@@ -58,7 +66,11 @@ class RelaySurface:
     _clock: IReactorTime
     _meter: Meter
     _ids: requestid.RequestIds = field(factory=requestid.RequestIds)
+    _version: Callable[[], str] = str
+    """The version that answers name, empty for none."""
     draining: bool = False
+    overloaded: str = ""
+    """What the machine has too little of; calls are refused meanwhile."""
     _log: Logger = field(factory=Logger)
 
     def claims(self, path: str) -> bool:
@@ -90,6 +102,7 @@ class _Incoming:
     _caller: Caller | None = None
     _body: bytes | None = None
     _arrived: float = 0.0
+    _auth: float = 0.0
     _call: Call | None = None
     _over: bool = False
     _counted: bool = False
@@ -102,7 +115,14 @@ class _Incoming:
                 return
             if self._surface.draining:
                 raise ShuttingDown("the gateway is restarting", retry_after=1)
-            self._route = self._find()
+            if self._surface.overloaded:
+                raise Overloaded("the gateway is overloaded", retry_after=5)
+            self._route = route = self._find()
+            if route.answer == "websocket":
+                raise WebsocketOnly(
+                    "this path is a websocket: send `Connection: Upgrade` and "
+                    "`Upgrade: websocket`"
+                )
             self._admit()
         except KnightError as error:
             self._fail(error)
@@ -145,10 +165,14 @@ class _Incoming:
             credential(self._head), self._head.client
         )
         if isinstance(admitted, Deferred):
-            admitted.addCallbacks(self._admitted, self._failed)
+            admitted.addCallbacks(self._waited, self._failed)
             admitted.addErrback(self._failed)
         else:
             self._admitted(admitted)
+
+    def _waited(self, caller: Caller) -> None:
+        self._auth = self._surface._clock.seconds() - self._began
+        self._admitted(caller)
 
     def _admitted(self, caller: Caller) -> None:
         limited = self._surface._limits.check(caller)
@@ -182,6 +206,7 @@ class _Incoming:
             body,
             model=route.argument,
             action=route.action,
+            auth=self._auth,
         )
         self._call = call
         mark = requestid.current.set(self.request_id)
@@ -277,7 +302,7 @@ class _Incoming:
 
     def _headers(self) -> Headers:
         """Headers of every answer of this request."""
-        found = answer_headers(self.request_id)
+        found = answer_headers(self.request_id, self._surface._version())
         if self._route is not None and self._route.dialect is Dialect.CLAUDE:
             found.append(("request-id", self.request_id))
         return found
@@ -291,21 +316,30 @@ class _Incoming:
         ]
 
 
-def answer_headers(request_id: str) -> Headers:
-    """Headers of every answer of the relay."""
-    return [
+def answer_headers(request_id: str, version: str = "") -> Headers:
+    """Headers of every answer of the relay.
+
+    Args:
+        version: Ours, empty when it is not told (option `relay.version_header`).
+    """
+    found: Headers = [
         ("X-Oneapi-Request-Id", request_id),
         ("X-Request-Id", request_id),
         ("Access-Control-Allow-Origin", "*"),
         ("Access-Control-Expose-Headers", _EXPOSED),
     ]
+    if version:
+        found.append(("X-Knight-Version", version))
+    return found
 
 
 def refusal_headers(error: KnightError) -> Headers:
-    """`Retry-After` and `Allow`, where the error has them."""
+    """`Retry-After`, `Allow` and `Upgrade`, where the error has them."""
     found: Headers = []
     if error.retry_after is not None:
         found.append(("Retry-After", str(max(1, round(error.retry_after)))))
     if error.status == 405 and isinstance(error.metadata, dict):
         found.append(("Allow", str(error.metadata["allow"])))
+    if isinstance(error, WebsocketOnly):
+        found.append(("Upgrade", "websocket"))
     return found

@@ -80,7 +80,8 @@ def open_to_browsers(path: str) -> bool:
     )
 
 
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_LONG_NUMBER = re.compile(rb"/[0-9]{19,}(?=/|\Z)")
+"""A part of a path that is a number, and no id; our request ids only begin with one."""
 
 
 def readable(path: bytes) -> bool:

@@ -19,7 +19,8 @@ class Route:
         dialect: Errors are rendered in it.
         mode: The kind of work, None for what the gateway answers by itself.
         path: The path that providers know.
-        answer: Name of the gateway's own answer (`models`, `model`, `unserved`, ...).
+        answer: Name of the gateway's own answer (`models`, `model`, `unserved`,
+            `websocket`).
         argument: The variable part of the path, a model's name.
         action: What Gemini's paths name behind the colon.
     """
@@ -121,7 +122,12 @@ _UNSERVED: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     ),
 )
 
-_OURS = re.compile(r"/(?:v1(?!/dashboard/)|v1beta|mj|suno|pg)(?:/|\Z)|/[^/]+/mj/")
+_SOCKETS = frozenset({"/v1/realtime"})
+"""Paths of websockets: what comes here asks for none."""
+
+_OURS = re.compile(
+    r"/(?:v1(?!/dashboard/)|v1beta|mj|suno|pg)(?:/|\Z)|/(?!api/)[^/]+/mj/"
+)
 """Paths that answer 404 in the OpenAI shape when nothing serves them; the billing
 pages below `/v1/dashboard/` belong to the management side."""
 
@@ -144,6 +150,8 @@ def find(path: str) -> tuple[Route, ...]:
         named = engine["model"]
         kind = Mode.EMBEDDINGS
         return (Route(Dialect.CHAT, kind, "/v1/embeddings", argument=named),)
+    if path in _SOCKETS:
+        return (Route(Dialect.CHAT, None, path, "websocket", methods=_GET),)
     return (*_lists(path), *_unserved(path))
 
 

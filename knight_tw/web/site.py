@@ -76,10 +76,13 @@ class GatewayRequest(server.Request):
     began = 0.0
     _limit = 0
     _arrived = 0
+    _site: GatewaySite | None = None
 
     @property
     def gateway(self) -> GatewaySite:
-        """The site that serves this request."""
+        """The site that serves this request, also once the client has left."""
+        if self._site is not None:
+            return self._site
         channel: Any = self.channel
         return cast(GatewaySite, channel.site)
 
@@ -112,7 +115,7 @@ class GatewayRequest(server.Request):
 
     def process(self) -> None:
         """Called when the whole request has arrived."""
-        site = self.gateway
+        self._site = site = self.gateway
         self.began = site.clock.seconds()
         number = site.ids.new(self.began)
         for name in ("X-Oneapi-Request-Id", "X-Request-Id"):

@@ -39,3 +39,19 @@ def decoder_of(content_type: str, limit: int) -> EventDecoder | None:
     if kind == eventstream.TYPE:
         return eventstream.Decoder(min(limit, eventstream.LIMIT))
     return ndjson.Decoder(limit) if kind in ndjson.TYPES else None
+
+
+def as_sse(content_type: str, stream: bytes, limit: int) -> bytes:
+    """A whole stream of any framing as server-sent events; what is framed so, or not at
+    all, stays as it is.
+
+    Args:
+        content_type, limit: As for `decoder_of`.
+
+    Raises:
+        BadUpstreamBody, UpstreamRefused: as `EventDecoder.feed`.
+    """
+    decoder = decoder_of(content_type, limit)
+    if decoder is None or isinstance(decoder, sse.Decoder):
+        return stream
+    return b"".join(event.raw for event in (*decoder.feed(stream), *decoder.close()))

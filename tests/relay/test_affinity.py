@@ -84,6 +84,22 @@ class Cases:
         self.assertEqual(len(second["key_fp"]), 8)
         self.assertNotIn("private", json.dumps(gateway.logs()))
 
+    def test_usage_is_summed(self) -> None:
+        """What the conversation's calls were charged by, under what the row says."""
+        gateway = self.gateway()
+        self.talk(gateway)
+        self.talk(gateway)
+        gateway.chat()
+        told = self.told_first(gateway)
+        names = told["rule_name"], told["using_group"], told["key_fp"]
+        sums = gateway.done(gateway.relaying.affinity.usage.sums(*names))
+        self.assertEqual((sums["total"], sums["total_tokens"]), (2, 30))
+
+    def told_first(self, gateway: Gateway) -> dict[str, Any]:
+        """What the first row says of the affinity."""
+        found: dict[str, Any] = gateway.logs()[0]["other"]["admin_info"]
+        return dict(found["channel_affinity"])
+
     def test_calls_without_a_rule_say_nothing(self) -> None:
         """Their rows have no affinity, their routing none either."""
         gateway = self.gateway()

@@ -62,6 +62,8 @@ def gateway(kind: str) -> tuple[Process, Provider, str]:
     if kind != "sqlite":
         told["SQL_DSN"] = engines.fresh_database(kind)
         told["REDIS_CONN_STRING"] = os.environ.get("KNIGHT_TEST_REDIS", "")
+        # Databases number their accounts alike, and counters go by account.
+        told["REDIS_KEY_PREFIX"] = f"scripts-{kind}-{os.getpid()}:"
     process, provider = Process(folder, told), Provider()
     atexit.register(process.stop)
     process.start()

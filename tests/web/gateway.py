@@ -30,6 +30,7 @@ from knight_tw.accounts.passwords import Passwords
 from knight_tw.accounts.second_factor import SecondFactor
 from knight_tw.accounts.sessions import Sessions, quotas
 from knight_tw.accounts.signing import Signer
+from knight_tw.accounts.totp_secrets import TotpSecrets
 from knight_tw.options import Options
 from knight_tw.requestid import RequestIds
 from knight_tw.settings import Settings
@@ -39,6 +40,7 @@ from knight_tw.storage.database import Database, memory_database
 from knight_tw.web.addresses import Proxies
 from knight_tw.web.api.audit import Audit
 from knight_tw.web.api.cookies import Cookies, Origins
+from knight_tw.web.api.entrance import Entrance
 from knight_tw.web.api.groups import GroupsApi
 from knight_tw.web.api.options import OptionsApi
 from knight_tw.web.api.self import SelfApi
@@ -47,7 +49,7 @@ from knight_tw.web.api.setup import SetupApi
 from knight_tw.web.api.status import StatusApi
 from knight_tw.web.api.user_actions import UserActionsApi
 from knight_tw.web.api.users import UsersApi
-from knight_tw.web.api.verification import VerificationApi
+from knight_tw.web.api.verification import VerificationApi, Verified
 from knight_tw.web.auth import Guard
 from knight_tw.web.front import Front
 from knight_tw.web.root import Root, api_routes
@@ -173,7 +175,9 @@ class Gateway:
     site: GatewaySite = field(init=False)
     settings: Settings = field(init=False)
     limits: Limits = field(init=False)
+    totp_secrets: TotpSecrets = field(init=False)
     second_factor: SecondFactor = field(init=False)
+    entrance: Entrance = field(init=False)
     chance: random.Random = field(factory=lambda: random.Random(7))  # noqa: S311
     extra: list[Any] = field(factory=list)
 
@@ -184,7 +188,7 @@ class Gateway:
             for name in ("GLOBAL_API", "GLOBAL_WEB", "CRITICAL", "SEARCH")
         }
         self.settings = Settings.from_env({**off, **self.env})
-        self.db = memory_database(self.clock)
+        self.db = self.open_database()
         self.options = Options.from_rows({})
         self.signer = Signer("a test secret")
         run: Any = lambda work, *args: succeed(work(*args))  # noqa: E731
@@ -192,11 +196,18 @@ class Gateway:
         self.sessions = Sessions(
             self.db, self.signer, self.clock, self.chance, quotas(self.settings)
         )
-        self.second_factor = SecondFactor(self.db, self.passwords, self.clock)
+        self.totp_secrets = TotpSecrets.of("a test secret")
+        self.second_factor = SecondFactor(
+            self.db, self.passwords, self.clock, self.totp_secrets
+        )
         self.guard = Guard(self.db, self.signer, self.clock, lambda: self.options)
         self.start = FirstStart(self.db, self.passwords, self.clock, "v-test")
         self.limits = Limits(SlidingWindows(), self.clock, windows(self.settings))
         self.site = self._site()
+
+    def open_database(self) -> Database:
+        """The database behind it: an empty one in memory."""
+        return memory_database(self.clock)
 
     def _site(self) -> GatewaySite:
         proxies = Proxies.of(self.settings.trusted_proxies)
@@ -230,6 +241,10 @@ class Gateway:
         audit = Audit(self.notes.append, self.clock)
         cookies = Cookies(self.settings.session_cookie_secure)
         seconds = self.clock.seconds
+        login = Login(db, self.passwords, self.signer, self.clock)
+        self.entrance = Entrance(
+            *(db, login, self.sessions, self.signer, cookies, audit, options, seconds)
+        )
         return [
             SetupApi(self.start, db.dialect, options, self.changed),
             StatusApi(
@@ -244,17 +259,16 @@ class Gateway:
                 NOW,
             ),
             SessionApi(
-                db,
                 guard,
                 self.limits,
-                Login(db, self.passwords, self.signer, self.clock),
+                login,
                 self.second_factor,
                 self.sessions,
                 self.signer,
                 Turnstile(options, self),
                 cookies,
                 Origins(self.settings.session_cookie_trusted_url, options),
-                audit,
+                self.entrance,
                 options,
                 seconds,
             ),
@@ -264,8 +278,7 @@ class Gateway:
                 self.limits,
                 self.passwords,
                 self.second_factor,
-                self.sessions,
-                cookies,
+                Verified(db, self.sessions, cookies, seconds),
                 seconds,
             ),
             SelfApi(

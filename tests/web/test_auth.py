@@ -307,7 +307,13 @@ class VerifyTests(SynchronousTestCase):
         for client, body, status, code in (
             (browser, wrong, 403, "VERIFICATION_INVALID"),
             (browser, {"method": "password"}, 200, "missing_field"),
-            (browser, {"method": "passkey"}, 200, "invalid_field"),
+            (browser, {"method": "passkey"}, 403, "VERIFICATION_REQUIRED"),
+            (
+                bearer,
+                {"method": "passkey", "scope": "passkey.delete"},
+                200,
+                "invalid_field",
+            ),
             (browser, {}, 200, "missing_field"),
             (browser, {"method": "2fa", "code": "000000"}, 200, "wrong_code"),
             (bearer, wrong, 200, "invalid_field"),

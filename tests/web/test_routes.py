@@ -79,7 +79,7 @@ class Table(SynchronousTestCase):
         """The relay answers everything below its prefixes but the billing pages."""
         for path in ("/v1/nothing", "/v1beta/x", "/mj/x", "/fast/mj/x", "/v1"):
             self.assertTrue(routes.claimed(path), path)
-        for path in ("/", "/api/status", "/v1/dashboard/billing/usage", "/v12"):
+        for path in ("/", "/api/mj/", "/v1/dashboard/billing/usage", "/v12"):
             self.assertFalse(routes.claimed(path), path)
 
     def test_dialect_of_unknown_paths(self) -> None:

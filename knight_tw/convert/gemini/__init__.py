@@ -2,7 +2,11 @@
 
 from knight_tw.convert.gemini.answers_in import response_to_x
 from knight_tw.convert.gemini.answers_out import response_from_x
-from knight_tw.convert.gemini.counting import count_answer, counted_request
+from knight_tw.convert.gemini.counting import (
+    count_answer,
+    counted_request,
+    with_model,
+)
 from knight_tw.convert.gemini.embeddings import (
     embeddings_from_gemini,
     embeddings_from_openai,
@@ -41,5 +45,6 @@ __all__ = [
     "response_to_x",
     "unfetchable_urls",
     "with_media",
+    "with_model",
     "without_call_ids",
 ]

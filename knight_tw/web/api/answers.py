@@ -10,7 +10,7 @@ root resource, not here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import ceil
 from typing import Any, TypeVar, cast
 
@@ -25,6 +25,7 @@ from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from knight_tw import errors
+from knight_tw.addresses import AddressRefused
 
 log = Logger()
 
@@ -209,6 +210,21 @@ def paging(request: Request, largest: int = _LARGEST_SIZE) -> Paging:
     if size < 1:
         size = _DEFAULT_SIZE
     return Paging(min(max(number, 1), _LAST_PAGE), min(size, largest), plain)
+
+
+def sorting(request: Request, fields: Collection[str]) -> tuple[str, bool]:
+    """The field that `sort` names, and whether the largest comes first (`-field`).
+
+    Returns: an empty name when the query has no `sort`.
+
+    Raises:
+        Refusal: the list cannot be sorted by it.
+    """
+    asked = query(request, "sort")
+    name = asked.removeprefix("-")
+    if name and name not in fields:
+        raise invalid("sort", "one of " + ", ".join(fields))
+    return name, asked.startswith("-")
 
 
 def page(items: Sequence[Any], total: int, asked: Paging, **members: Any) -> bytes:
@@ -461,6 +477,7 @@ def refuse(request: Request, refusal: Refusal) -> bytes:
 
 
 _CODES: Mapping[type[errors.KnightError], str] = {
+    AddressRefused: "address_refused",
     errors.DatabaseAway: "database_unavailable",
     errors.LedgerFull: "database_unavailable",
     errors.ShuttingDown: "database_unavailable",

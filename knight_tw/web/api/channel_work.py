@@ -94,7 +94,10 @@ class ChannelWork:
     async def test_all(self, request: Request, viewer: Viewer) -> bytes:
         """Begin to test every channel that is not disabled by hand."""
         return await self._begin(
-            request, viewer, schedule.JOB, lambda job: self._tester.run(job, False)
+            request,
+            viewer,
+            schedule.JOB,
+            lambda job: self._tester.run(job, False, tell=True),
         )
 
     @app.route("/api/channel/update_balance/<int:channel_id>", methods=["GET"])

@@ -15,6 +15,8 @@ from knight_tw.web.auth import SESSION_COOKIE
 
 REFRESH_COOKIE = b"new_api_refresh"
 REFRESH_PATH = b"/api/user/auth"
+STATE_COOKIE = b"oauth_state"
+STATE_PATH = b"/api/oauth"
 
 
 @frozen
@@ -39,6 +41,14 @@ class Cookies:
         """Let the browser forget the refresh cookie."""
         self._set(request, REFRESH_COOKIE, "", REFRESH_PATH, 0)
 
+    def set_state(self, request: Request, value: str, seconds: int) -> None:
+        """Give the browser the cookie of an external login that it begins."""
+        self._set(request, STATE_COOKIE, value, STATE_PATH, seconds)
+
+    def clear_state(self, request: Request) -> None:
+        """Let the browser forget that cookie."""
+        self._set(request, STATE_COOKIE, "", STATE_PATH, 0)
+
     def _set(
         self, request: Request, name: bytes, value: str, path: bytes, age: int
     ) -> None:
@@ -56,6 +66,11 @@ class Cookies:
 def refresh_cookie(request: Request) -> str:
     """The refresh cookie as sent; empty when there is none."""
     return request.received_cookies.get(REFRESH_COOKIE, b"").decode("latin-1")
+
+
+def state_cookie(request: Request) -> str:
+    """The cookie of an external login as sent; empty when there is none."""
+    return request.received_cookies.get(STATE_COOKIE, b"").decode("latin-1")
 
 
 @frozen

@@ -27,6 +27,7 @@ from knight_tw.web.api.answers import (
     paging,
     query,
     query_integer,
+    sorting,
 )
 from knight_tw.web.api.audit import Audit
 from knight_tw.web.auth import Guard, Viewer, Who, allow
@@ -63,23 +64,24 @@ class JobPages:
     @allow(Who.ADMIN)
     async def listing(self, request: Request, viewer: Viewer) -> bytes:
         """One page of the jobs that the caller may see, newest first."""
-        asked = paging(request, 200)
+        asked, sort = paging(request, 200), sorting(request, job_queries.SORTABLE)
         kind, status = query(request, "kind"), query(request, "status")
-        types = [one for one in _visible(viewer) if kind in ("", KINDS[one])]
+        types = [one for one in visible(viewer) if kind in ("", KINDS[one])]
         rows, total = await self._db.read(
             job_queries.page,
             types or ["-"],
             [status] if status else [],
             asked.offset,
             asked.size,
+            sort,
         )
-        return page([_shown(row) for row in rows], total, asked)
+        return page([shown(row) for row in rows], total, asked)
 
     @app.route("/api/jobs/<task_id>", methods=["GET"])
     @allow(Who.ADMIN)
     async def one(self, request: Request, viewer: Viewer, task_id: str) -> bytes:
         """One job."""
-        return ok(_shown(await self._find(viewer, task_id)))
+        return ok(shown(await self._find(viewer, task_id)))
 
     @app.route("/api/jobs/<task_id>/cancel", methods=["POST"])
     @allow(Who.ADMIN)
@@ -90,7 +92,7 @@ class JobPages:
             raise Refusal("the job is over", code="version_conflict")
         told = {"id": task_id, "kind": KINDS.get(row["type"], row["type"])}
         self._audit.write(request, viewer, "job.cancel", told)
-        return ok(_shown(await self._find(viewer, task_id)))
+        return ok(shown(await self._find(viewer, task_id)))
 
     @app.route("/api/system-task/log-cleanup", methods=["POST"])
     @allow(Who.ROOT)
@@ -135,19 +137,19 @@ class JobPages:
 
     async def _find(self, viewer: Viewer, task_id: str) -> Row:
         row = await self._db.read(job_queries.find, task_id)
-        if row is None or row["type"] not in _visible(viewer):
+        if row is None or row["type"] not in visible(viewer):
             raise not_found("job")
         return row
 
 
-def _visible(viewer: Viewer) -> Sequence[str]:
+def visible(viewer: Viewer) -> Sequence[str]:
     """The kinds that the caller may see."""
     if viewer.role >= ROLE_ROOT:
         return list(KINDS)
     return [kind for kind in KINDS if kind not in ROOT_ONLY]
 
 
-def _shown(row: Mapping[str, Any]) -> Row:
+def shown(row: Mapping[str, Any]) -> Row:
     """A job as the newer pages show it."""
     state, payload = row["state"] or {}, row["payload"] or {}
     told = {

@@ -101,7 +101,7 @@ def filter_of(request: Request, *, user_id: int | None = None) -> LogFilter:
     The names of the newer pages (`model`, `token`) and of the older ones (`model_name`,
     `token_name`) mean the same; each may be given several times.
     """
-    asked = _Asked(request)
+    asked = Arguments(request)
     site = user_id is None
     return LogFilter(
         user_id=user_id,
@@ -127,7 +127,7 @@ MOST_VALUES = 50
 """Values of one filter argument."""
 
 
-class _Asked:
+class Arguments:
     """The query arguments of a request, each possibly several times."""
 
     def __init__(self, request: Request) -> None:
@@ -138,7 +138,7 @@ class _Asked:
         found = []
         for name in names:
             for value in self._args.get(name.encode(), ()):
-                text = value.decode("utf-8", "replace").strip()
+                text = value.decode("utf-8", "replace").replace("\0", "").strip()
                 if text and text not in found:
                     found.append(text)
         if len(found) > MOST_VALUES:

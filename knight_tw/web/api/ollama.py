@@ -61,7 +61,7 @@ class OllamaPages:
         return ok(message=f"{model} is deleted")
 
     @app.route("/api/channel/ollama/pull", methods=["POST"])
-    @allow(Who.SENSITIVE_WRITE)
+    @allow(Who.SENSITIVE_WRITE, finishes=False)
     async def pull(self, request: Request, viewer: Viewer) -> bytes:
         """Load a model, and wait for it."""
         channel, model = await self._asked(request, viewer, "channel.ollama_pull")
@@ -69,7 +69,7 @@ class OllamaPages:
         return ok(message=f"{model} is loaded")
 
     @app.route("/api/channel/ollama/pull/stream", methods=["POST"])
-    @allow(Who.SENSITIVE_WRITE)
+    @allow(Who.SENSITIVE_WRITE, finishes=False)
     async def watch_pull(self, request: Request, viewer: Viewer) -> bytes:
         """Load a model, and tell each step as an event."""
         channel, model = await self._asked(request, viewer, "channel.ollama_pull")

@@ -6,7 +6,7 @@ against the option's type first and takes effect at once, here and in other proc
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -30,6 +30,7 @@ from knight_tw.web.api.answers import (
     page,
     paging,
     query,
+    sorting,
 )
 from knight_tw.web.api.audit import Audit
 from knight_tw.web.auth import STEP_UP_SCOPE, Guard, Viewer, Who, allow
@@ -38,8 +39,17 @@ Changed = Callable[[str, str], Awaitable[None]]
 CompletionRatios = Callable[[], Mapping[str, Any]]
 """Model to `{ratio, locked}`, of every model that a ratio table names."""
 
+Complete = Callable[
+    [Mapping[str, str | None]], Coroutine[Any, Any, Mapping[str, str | None]]
+]
+"""Adds the rows that follow from others, or refuses them."""
+
 MOST_CHANGES = 500
 _DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+async def _as_they_are(rows: Mapping[str, str | None]) -> Mapping[str, str | None]:
+    return rows
 
 
 @frozen(eq=False)
@@ -53,6 +63,7 @@ class OptionsApi:
     _changed: Changed
     _completion_ratios: CompletionRatios
     _now: Callable[[], float]
+    _complete: Complete = _as_they_are
 
     app = Klein()
     install(app)
@@ -86,7 +97,7 @@ class OptionsApi:
             rows = self._options().write(key, value)
         except OptionRefused as refused:
             raise _refusal(refused) from None
-        await self._store(request, viewer, rows)
+        await self._store(request, viewer, await self._complete(rows))
         return ok()
 
     @app.route("/api/option/batch", methods=["PUT"])
@@ -106,7 +117,8 @@ class OptionsApi:
                 params={"errors": codes},
                 members={"data": {"version": version, "errors": codes}},
             )
-        version = await self._store(request, viewer, rows, expected)
+        completed = await self._complete(rows)
+        version = await self._store(request, viewer, completed, expected)
         return ok({"version": version, "errors": {}})
 
     async def _store(
@@ -174,7 +186,11 @@ class OptionsApi:
         """Who changed what, newest first."""
         asked = paging(request, 200)
         rows, total = await self._db.read(
-            option_queries.past, query(request, "key"), asked.offset, asked.size
+            option_queries.past,
+            query(request, "key"),
+            asked.offset,
+            asked.size,
+            sorting(request, option_queries.SORTABLE),
         )
         return page(rows, total, asked)
 
@@ -183,7 +199,7 @@ def _decoded(request: Request) -> dict[str, Any]:
     """The body with its fractions as `Decimal`, so that they are stored as typed."""
     try:
         return _DECODER.decode(body_bytes(request))
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refusal("the body is not a JSON object", code="malformed_body") from None
 
 

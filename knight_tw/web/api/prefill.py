@@ -107,7 +107,7 @@ def _items(given: object) -> str:
     """The items as JSON text: a list, or for endpoints an object; text is parsed."""
     try:
         items = msgspec.json.decode(given or "[]") if isinstance(given, str) else given
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         items = None
     if not isinstance(items, list | dict):
         raise invalid("items", "a list or an object")

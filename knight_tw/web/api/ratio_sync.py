@@ -79,7 +79,7 @@ class RatioSync:
         body = json_body(request)
         peers = [*_peers(body), *await self._channels(body)]
         if not peers:
-            raise Refusal("there is no peer to ask")
+            raise Refusal("there is no peer to ask", params={"field": "upstreams"})
         seconds = integer(body, "timeout", int(SECONDS), least=1)
         return ok(await self._sync.compare(peers, seconds), message=None)
 

@@ -155,7 +155,7 @@ class SelfApi:
         return ok()
 
     @app.route("/api/user/token", methods=["GET"])
-    @allow(Who.USER)
+    @allow(Who.USER, finishes=True)
     async def access_token(self, request: Request, viewer: Viewer) -> bytes:
         """A new personal access token; the one before stops working."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))

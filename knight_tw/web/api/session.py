@@ -12,12 +12,9 @@ from knight_tw.accounts.captcha import Turnstile
 from knight_tw.accounts.limits import Limits, Mark
 from knight_tw.accounts.login import Login
 from knight_tw.accounts.second_factor import SecondFactor
-from knight_tw.accounts.sessions import Opened, SessionRefused, Sessions
+from knight_tw.accounts.sessions import SessionRefused, Sessions
 from knight_tw.accounts.signing import Signer
 from knight_tw.options import Options
-from knight_tw.storage import user_queries
-from knight_tw.storage.database import Database
-from knight_tw.storage.user_queries import Identity
 from knight_tw.web.api.answers import (
     Refusal,
     client_ip,
@@ -29,20 +26,16 @@ from knight_tw.web.api.answers import (
     query,
     text,
 )
-from knight_tw.web.api.audit import Audit
 from knight_tw.web.api.cookies import Cookies, Origins, refresh_cookie
-from knight_tw.web.api.profile import login_view, session_view
+from knight_tw.web.api.entrance import PENDING_MEMBER, Entrance
+from knight_tw.web.api.profile import session_view
 from knight_tw.web.auth import Guard, Viewer, Who, allow, mark, session_cookie
-
-PENDING_MEMBER = "flow"
-"""Member of the cookie `session` that holds the text between the two login steps."""
 
 
 @frozen(eq=False)
 class SessionApi:
     """The routes of logins and sessions."""
 
-    _db: Database
     _guard: Guard
     _limits: Limits
     _login: Login
@@ -52,7 +45,7 @@ class SessionApi:
     _captcha: Turnstile
     _cookies: Cookies
     _origins: Origins
-    _audit: Audit
+    _entrance: Entrance
     _options: Callable[[], Options]
     _now: Callable[[], float]
 
@@ -73,11 +66,8 @@ class SessionApi:
         await self._captcha.check(query(request, "turnstile"), client_ip(request))
         who = await self._login.by_password(name.strip(), password)
         if not await self._second_factor.enabled(who.id):
-            return await self._let_in(request, who, "password")
-        flow, expires_at = self._login.pending(who)
-        cookie = self._signer.cookie({PENDING_MEMBER: flow}, int(self._now()))
-        self._cookies.set_session(request, cookie)
-        return ok({"require_2fa": True, "flow_token": flow, "expires_at": expires_at})
+            return await self._entrance.let_in(request, who, "password")
+        return self._entrance.ask_factor(request, who)
 
     @app.route("/api/user/login/2fa", methods=["POST"])
     @mark(Who.ANYONE)
@@ -92,28 +82,7 @@ class SessionApi:
             flow = str(pending.get(PENDING_MEMBER, ""))
         who = await self._login.resumed(flow)
         await self._second_factor.check(who.id, code)
-        return await self._let_in(request, who, "password")
-
-    async def _let_in(self, request: Request, who: Identity, method: str) -> bytes:
-        """Begin a session: both cookies, the login data, a log row."""
-        agent = header(request, "User-Agent")
-        opened = await self._sessions.open(who, method, client_ip(request), agent)
-        self._audit.login(request, who.id, who.username, method)
-        return await self._handed(request, opened)
-
-    async def _handed(
-        self, request: Request, opened: Opened, verified_at: int = 0
-    ) -> bytes:
-        row = await self._db.read(user_queries.account, opened.who.id)
-        if row is None:
-            raise Refusal("the session has ended", code="AUTH_SESSION_REVOKED")
-        sid = opened.session.sid
-        cookie = self._sessions.cookie(opened.who, sid, verified_at)
-        self._cookies.set_session(request, cookie)
-        if opened.refresh:
-            self._cookies.set_refresh(request, opened.refresh)
-        strict = self._options().flag("authz.strict_admin")
-        return ok(login_view(opened, row, strict))
+        return await self._entrance.let_in(request, who, "2fa")
 
     @app.route("/api/user/auth/refresh", methods=["POST"])
     @mark(Who.SESSION)
@@ -129,7 +98,7 @@ class SessionApi:
             raise
         stamped = session_cookie(request, self._signer, int(self._now()))
         same = stamped.get("sid") == opened.session.sid
-        return await self._handed(
+        return await self._entrance.handed(
             request, opened, stamped.get("verified_at", 0) if same else 0
         )
 

@@ -47,7 +47,7 @@ def sidebar(body: Mapping[str, Any]) -> str:
         raise invalid("sidebar_modules", f"at most {LONGEST_SIDEBAR} characters")
     try:
         msgspec.json.decode(document or "{}")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise invalid("sidebar_modules", "JSON") from None
     return document
 

@@ -121,6 +121,20 @@ class JobTests(Case):
             self.assertEqual(self.root.get(f"/api/jobs?{query}").data["total"], total)
         self.gateway.background.cancel()
 
+    def test_sorted(self) -> None:
+        """By a field, up or down; by none that is not there."""
+        first, last = self.waiting("channel_test"), self.waiting("log_cleanup")
+        for sort, wanted in (
+            ("", [last, first]),
+            ("kind", [first, last]),
+            ("-kind", [last, first]),
+        ):
+            items = self.root.get(f"/api/jobs?sort={sort}").data["items"]
+            self.assertEqual([one["id"] for one in items], wanted, sort)
+        refused = self.root.get("/api/jobs?sort=secret").json
+        self.assertEqual(refused["params"]["field"], "sort")
+        self.gateway.background.cancel()
+
     def test_cancel(self) -> None:
         """A cancelled job is over; a second time it cannot be."""
         made = self.waiting()

@@ -155,6 +155,13 @@ class ExplainTests(Case):
             )
 
 
+    def test_our_own_ids(self) -> None:
+        """Request ids begin with more digits than a number of the database has."""
+        name = "20261125192200627820491zl726Dk9"
+        self.gateway.add_log(request_id=name, other={"admin_info": {"explain": {}}})
+        self.assertEqual(self.root.get(f"/api/log/explain/{name}").data, {})
+
+
 class ExportTests(Case):
     """`/api/log/export`."""
 

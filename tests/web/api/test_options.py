@@ -255,6 +255,18 @@ class HistoryTests(Case):
         data = self.root.get("/api/option/history?key=SystemName").data
         self.assertEqual(data["total"], 1)
 
+    def test_sorted(self) -> None:
+        """By a field, up or down."""
+        self.put("SystemName", "One")
+        self.put("Notice", "Two")
+        lists = {
+            sort: self.root.get(f"/api/option/history?sort={sort}").data["items"]
+            for sort in ("key", "-key", "id")
+        }
+        keys = {sort: [row["key"] for row in rows] for sort, rows in lists.items()}
+        self.assertEqual(keys["key"], sorted(keys["id"]))
+        self.assertEqual(keys["-key"], sorted(keys["id"], reverse=True))
+
 
 class ResetTests(Case):
     """POST /api/option/rest_model_ratio."""

@@ -1,0 +1,1 @@
+"""What the gateway says to people elsewhere: e-mail, webhooks, push messages."""

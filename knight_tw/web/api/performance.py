@@ -1,0 +1,278 @@
+"""How models do, and which are used most (management API, section 2): pages for
+everybody, unless the administrator's navigation says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from attrs import define, field, frozen
+from klein import Klein
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.server import Request
+
+from knight_tw.accounts.callers import usable_groups
+from knight_tw.options import Options
+from knight_tw.records import ROLE_ADMIN
+from knight_tw.routing import RoutingTable
+from knight_tw.storage import model_queries, perf_queries
+from knight_tw.storage.database import Database
+from knight_tw.storage.perf_queries import Measured
+from knight_tw.storage.usage_queries import DAY, HOUR, WEEK, Buckets
+from knight_tw.web.api.answers import (
+    Refusal,
+    install,
+    missing,
+    ok,
+    query,
+    query_integer,
+)
+from knight_tw.web.api.pricing import navigation
+from knight_tw.web.api.ranking_fields import NOBODY, Period, Used, Vendor, ranking
+from knight_tw.web.auth import Guard, Viewer, Who, mark
+
+Row = dict[str, Any]
+
+SERIES = "dbcd0a3c01b55203"
+"""`series_schema`: consoles of the reference look for it."""
+
+USUAL_HOURS, MOST_HOURS = 24, 720
+
+SUMMARY_SECONDS, SUMMARIES = 15.0, 100
+"""How long a summary is shown again, and how many of them are kept."""
+
+PERIODS: Mapping[str, tuple[int, int, float]] = {
+    "day": (DAY, HOUR, 60.0),
+    "week": (7 * DAY, DAY, 300.0),
+    "month": (30 * DAY, DAY, 1_800.0),
+    "all": (400 * DAY, WEEK, 3_600.0),
+}
+"""Length of each period, of its buckets, and how long what was read of it is kept, in
+seconds: guests may ask, and the longer ones read many rows."""
+
+
+Scope = tuple[int, tuple[str, ...] | None]
+"""Since when, and of which groups; None for all of them."""
+
+
+class View(Protocol):
+    """Today's options and routes."""
+
+    @property
+    def options(self) -> Options: ...
+
+    @property
+    def routes(self) -> RoutingTable: ...
+
+
+@frozen
+class _Kept:
+    """What was used in a period, and who makes what."""
+
+    until: float
+    period: Period
+    used: Sequence[Used]
+    vendors: Mapping[str, Vendor]
+
+
+@define(eq=False, slots=False)
+class Performance:
+    """The speed of models, and their ranking."""
+
+    _guard: Guard
+    _db: Database
+    _view: View
+    _clock: IReactorTime
+    _kept: dict[tuple[str, bool], _Kept] = field(factory=dict)
+    _turn: DeferredLock = field(factory=DeferredLock)
+    _summaries: dict[Scope, tuple[list[Measured], float]] = field(factory=dict)
+
+    app: ClassVar = Klein()
+    install(app)
+
+    @app.route("/api/perf-metrics/summary", methods=["GET"])
+    @mark(Who.ANYONE)
+    async def summary(self, request: Request) -> bytes:
+        """Every model's success rate, latency and speed of late."""
+        viewer = await self._admitted(request, "pricing")
+        rows: list[Measured] = []
+        if self._measuring():
+            rows = await self._by_model(self._since(request), self._groups(viewer))
+        told = [{"model_name": row.model, **measures(row.sums)} for row in rows]
+        return ok({"models": told}, message=None)
+
+    @app.route("/api/perf-metrics", methods=["GET"])
+    @mark(Who.ANYONE)
+    async def of_model(self, request: Request) -> bytes:
+        """One model's, by group and over time."""
+        viewer = await self._admitted(request, "pricing")
+        model = query(request, "model")
+        if not model:
+            refusal = missing("model")
+            raise Refusal(refusal.message, 400, refusal.code, params={"field": "model"})
+        groups = self._groups(viewer)
+        asked = query(request, "group")
+        if asked:
+            groups = [asked] if groups is None or asked in groups else []
+        rows: list[Measured] = []
+        if self._measuring():
+            rows = await self._db.read(
+                perf_queries.by_group, model[:128], self._since(request), groups
+            )
+        told = {
+            "model_name": model,
+            "series_schema": SERIES,
+            "groups": _by_group(rows),
+        }
+        return ok(told, message=None)
+
+    @app.route("/api/rankings", methods=["GET"])
+    @mark(Who.ANYONE)
+    async def rankings(self, request: Request) -> bytes:
+        """Models and their makers by the tokens that were used."""
+        viewer = await self._admitted(request, "rankings")
+        name = query(request, "period", "week") or "week"
+        if name not in PERIODS:
+            raise Refusal(
+                f"invalid ranking period: {name}",
+                400,
+                params={"field": "period", "rule": ", ".join(PERIODS)},
+            )
+        kept = await self._read(name)
+        told = ranking(
+            kept.used,
+            kept.period,
+            lambda model: kept.vendors.get(model, NOBODY),
+            self._shown(viewer),
+        )
+        return ok(told, message=None)
+
+    async def _by_model(self, since: int, groups: list[str] | None) -> list[Measured]:
+        """The models of some groups, read again after some seconds."""
+        key = (since, None if groups is None else tuple(sorted(groups)))
+        now = self._clock.seconds()
+        found, until = self._summaries.get(key, ([], 0.0))
+        if now < until:
+            return found
+        found = await self._db.read(perf_queries.by_model, since, groups)
+        if len(self._summaries) >= SUMMARIES:
+            self._summaries.clear()
+        self._summaries[key] = (found, now + SUMMARY_SECONDS)
+        return found
+
+    async def _admitted(self, request: Request, entry: str) -> Viewer | None:
+        """The caller, or None for a guest, if the navigation has the page for them."""
+        enabled, for_members = navigation(self._view.options, entry)
+        if not enabled:
+            raise Refusal("this page is disabled", 403, code="not_configured")
+        viewer = await self._guard.visitor(request)
+        if viewer is None and for_members:
+            raise Refusal("log in to see this page", code="AUTH_UNAUTHORIZED")
+        return viewer
+
+    def _measuring(self) -> bool:
+        return self._view.options.flag("perf_metrics_setting.enabled")
+
+    def _since(self, request: Request) -> int:
+        hours = query_integer(request, "hours", USUAL_HOURS)
+        hours = min(max(hours, 1), MOST_HOURS)
+        since = int(self._clock.seconds()) - hours * HOUR
+        return since - since % HOUR
+
+    def _groups(self, viewer: Viewer | None) -> list[str] | None:
+        """The groups that the caller may use; None for all of them."""
+        if viewer is not None and viewer.role >= ROLE_ADMIN:
+            return None
+        own = "" if viewer is None else viewer.group
+        usable = usable_groups(own, self._view.options)
+        usable.pop("", None)
+        return list(usable)
+
+    def _shown(self, viewer: Viewer | None) -> Callable[[str], bool]:
+        """Whether the caller may know of a model: somebody offers it to them."""
+        groups = self._groups(viewer)
+        if groups is None:
+            return lambda model: True
+        routes = self._view.routes
+        offered = {model for group in groups for model in routes.models(group)}
+        return offered.__contains__
+
+    async def _read(self, name: str) -> _Kept:
+        """What a period needs, kept for a while; read once however many ask."""
+        await self._turn.acquire()
+        try:
+            exported = self._view.options.flag("DataExportEnabled")
+            kept = self._kept.get((name, exported))
+            if kept is None or self._clock.seconds() >= kept.until:
+                kept = await self._fresh(name, exported)
+                self._kept[(name, exported)] = kept
+            return kept
+        finally:
+            self._turn.release()
+
+    async def _fresh(self, name: str, exported: bool) -> _Kept:
+        """The same from the database."""
+        now = self._clock.seconds()
+        period = period_of(name, int(now))
+        used = await self._db.read(
+            perf_queries.used, period.earlier, Buckets(period.width), exported
+        )
+        vendors = await self._vendors({row[0] for row in used})
+        return _Kept(now + PERIODS[name][2], period, used, vendors)
+
+    async def _vendors(self, models: set[str]) -> Mapping[str, Vendor]:
+        """Who makes each of some models, as far as the model pages say."""
+        rows = await self._db.read(model_queries.every_vendor)
+        known = {row["id"]: Vendor(row["name"], row["icon"] or "") for row in rows}
+        found: dict[str, Vendor] = {}
+        described = await self._db.read(model_queries.every_description)
+        for row in sorted(described, key=lambda row: -(row["name_rule"] or 0)):
+            vendor = known.get(row["vendor_id"])
+            if vendor is not None:
+                names = model_queries.matched(row, models)
+                found.update(dict.fromkeys(names, vendor))
+        return found
+
+
+def period_of(name: str, now: int) -> Period:
+    """A period that ends with the bucket of `now`; nothing comes before all of it."""
+    length, width, _ = PERIODS[name]
+    buckets = Buckets(width)
+    start = buckets.begin(now) - length // width * width + width
+    earlier = start if name == "all" else start - length
+    return Period(start, earlier, width)
+
+
+def measures(sums: Sequence[int]) -> Row:
+    """What sums in the order of `perf_queries.SUMS` come to; None of nothing."""
+    calls, good, lasted, waited, waits, tokens, writing = sums
+    return {
+        "request_count": calls,
+        "success_count": good,
+        "success_rate": _mean(good, calls, 4),
+        "avg_latency_ms": _mean(lasted, good, 0),
+        "avg_ttft_ms": _mean(waited, waits, 0),
+        "avg_tps": _mean(tokens * 1000, writing, 2),
+    }
+
+
+def _mean(total: int, count: int, digits: int) -> float | int | None:
+    if not count:
+        return None
+    return round(total / count, digits) if digits else round(total / count)
+
+
+def _by_group(rows: Sequence[Measured]) -> list[Row]:
+    """The sums of each group and its series."""
+    found: dict[str, list[Measured]] = {}
+    for row in rows:
+        found.setdefault(row.group, []).append(row)
+    return [
+        {
+            "group": group,
+            **measures([sum(one) for one in zip(*(it.sums for it in of), strict=True)]),
+            "series": [{"ts": it.bucket, **measures(it.sums)} for it in of],
+        }
+        for group, of in found.items()
+    ]

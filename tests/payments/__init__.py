@@ -1,0 +1,1 @@
+"""Tests of `knight_tw.payments`."""
