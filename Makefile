@@ -48,7 +48,7 @@ format: ## put the code into its form
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-manual: ## rewrite the tables of the manual from the code
+manual: ## rewrite what is made from the code: tables of the manual, fields of the API
 	@scripts/install.sh
 	@$(PY) -m scripts.manual
 

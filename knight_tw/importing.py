@@ -29,7 +29,13 @@ from knight_tw.storage.completion import Gap, SchemaRefused
 from knight_tw.storage.one_api import report, upgrade
 from knight_tw.storage.one_api.report import Report
 from knight_tw.storage.one_api.upgrade import Terms
-from knight_tw.storage.preview import Maker, Preview, preview, quiet_connection
+from knight_tw.storage.preview import (
+    Maker,
+    Preview,
+    logs_alone,
+    preview,
+    quiet_connection,
+)
 
 REFUSED, MISUSED = 1, 2
 """Exit status: the database cannot be opened; the command line makes no sense."""
@@ -147,10 +153,7 @@ def bring(asked: _Asked) -> Iterator[str]:
         else connections.server(asked.url, idle=1, limit=1, lifetime=0)
     )
     try:
-        with engine.begin() as connection:
-            done = upgrade.open_main(connection, terms)
-        with engine.begin() as connection:
-            steps.run_missing(connection, terms.now)
+        done = _opened(engine, terms)
     finally:
         engine.dispose()
     if done is None:
@@ -159,6 +162,18 @@ def bring(asked: _Asked) -> Iterator[str]:
     yield f"{asked.shown} was upgraded from one-api."
     yield from _changes(done)
     yield from report.lines(done)
+
+
+def _opened(engine: sa.Engine, terms: Terms) -> Report | None:
+    """Opens a main database, or one that is for logs alone."""
+    with engine.begin() as connection:
+        if logs_alone(sa.inspect(connection).get_table_names()):
+            upgrade.open_logs(connection, terms)
+            return None
+        done = upgrade.open_main(connection, terms)
+    with engine.begin() as connection:
+        steps.run_missing(connection, terms.now)
+    return done
 
 
 def _changes(done: Report) -> Iterator[str]:

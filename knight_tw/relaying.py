@@ -21,7 +21,7 @@ from knight_tw.metrics import Meter
 from knight_tw.protocols.sockets import Sockets
 from knight_tw.providers.provider import TokenRequest
 from knight_tw.relay import Relay
-from knight_tw.relay.affinity import Affinity
+from knight_tw.relay.affinity import FORGET, Affinity
 from knight_tw.relay.attempt import Timeouts, Wire
 from knight_tw.relay.call import Call
 from knight_tw.relay.capacity import Capacity
@@ -35,6 +35,7 @@ from knight_tw.relay.reasoning import ReasoningMemory, Seal
 from knight_tw.relay.watch import ChannelWatch
 from knight_tw.requestid import RequestIds
 from knight_tw.routing import Draw
+from knight_tw.routing_affinity import rules_of
 from knight_tw.settings import Settings
 from knight_tw.snapshots import Snapshots
 from knight_tw.storage.database import Database
@@ -124,6 +125,15 @@ class Relaying:
             ReasoningMemory(cache, Seal.of(secret)),
         )
         affinity = Affinity.over(cache, reactor)
+
+        async def forget(name: str) -> None:
+            await affinity.forget(name, rules_of(snapshots.options))
+
+        def told(kind: str, ref: str) -> None:
+            if kind == FORGET:
+                background.spawn("forget conversations", forget(ref))
+
+        snapshots.on_change(told)
         draw = Draw(random.Random(), SharedTurns(cache))  # noqa: S311 - no secret
         choosing = Choosing(
             snapshots,

@@ -11,13 +11,12 @@ import gc
 import os
 import secrets as chance
 import socket
-from collections.abc import Callable
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import define, field
-from sqlalchemy import Connection
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.endpoints import serverFromString
@@ -205,28 +204,21 @@ class Knight(Service):
             f"v{__version__}",
             chance.SystemRandom(),
             settings.knight_migrate_one_api,
+            lambda step: self._log.info("upgrade from one-api: {step}", step=step),
         )
         db = self._database(settings.sql_dsn)
         if settings.node_type == "slave":
-            await db.run(meta.require_version)
+            await _accepted(db.run(meta.require_version))
         else:
-            upgraded = await self._complete(db, upgrade.open_main, terms)
+            upgraded = await _accepted(db.run(upgrade.open_main, terms))
             for line in report.lines(upgraded) if upgraded else ():
                 self._log.info("upgraded from one-api: {line}", line=line.strip())
             await db.run(steps.run_missing, terms.now)
         if not settings.log_sql_dsn:
             return db, None
         logs = self._database(settings.log_sql_dsn)
-        await self._complete(logs, upgrade.open_logs, terms)
+        await _accepted(logs.run(upgrade.open_logs, terms))
         return db, logs
-
-    async def _complete(
-        self, db: Database, work: Callable[[Connection, Terms], T], terms: Terms
-    ) -> T:
-        try:
-            return await db.run(work, terms)
-        except schema.SchemaRefused as refused:
-            raise CannotStart(str(refused)) from None
 
     def _database(self, address: str) -> Database:
         settings = self._settings
@@ -463,6 +455,18 @@ class Knight(Service):
         await background.drained()
         if limit.active():
             limit.cancel()
+
+
+async def _accepted(opening: Coroutine[Any, Any, T]) -> T:
+    """The result of opening a database.
+
+    Raises:
+        CannotStart: it cannot be used as it is; the message says what to do.
+    """
+    try:
+        return await opening
+    except schema.SchemaRefused as refused:
+        raise CannotStart(str(refused)) from None
 
 
 def perf_seconds(options: Options) -> int:

@@ -167,13 +167,14 @@ class _Place:
 
     def _method(self, name: str) -> Any:
         """The method of that name of a local value, when only one class that the
-        function's module knows can be meant."""
+        function's module knows, surfaces apart, can be meant."""
         known = {
             found
             for found in self.function.__globals__.values()
             if isinstance(found, type)
             and found.__module__.startswith(_PACKAGES)
             and name in vars(found)
+            and "app" not in vars(found)
         }
         return getattr(known.pop(), name) if len(known) == 1 else None
 

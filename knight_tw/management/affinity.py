@@ -9,5 +9,5 @@ from knight_tw.web.root import Surface
 
 def surfaces(parts: Parts, tools: Tools) -> list[Surface]:
     """The affinity cache."""
-    affinity = parts.relaying.affinity
-    return [AffinityPages(tools.guard, affinity, parts.options, tools.audit)]
+    affinity, changed = parts.relaying.affinity, parts.snapshots.changed
+    return [AffinityPages(tools.guard, affinity, parts.options, tools.audit, changed)]

@@ -35,7 +35,7 @@ def surfaces(parts: Parts, tools: Tools) -> list[Surface]:
     parts.ledger.watch = tools.tail.seen
     return [
         Stats(guard, db, clock),
-        Performance(guard, db, view, clock),
+        Performance(guard, db, view, clock, parts.in_thread),
         Live(
             guard,
             tools.streams,

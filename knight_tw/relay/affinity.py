@@ -7,7 +7,7 @@ section 8.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import define
@@ -20,9 +20,13 @@ from knight_tw.relay.affinity_usage import AffinityUsage
 from knight_tw.relay.call import Call, Sticky
 from knight_tw.relay.capacity import Capacity
 from knight_tw.routing import Draw, GroupWalk, Pick, RoutingTable
-from knight_tw.routing_affinity import AffinityRules
+from knight_tw.routing_affinity import AffinityRules, Rule
 
 Usable = Callable[[Channel], bool]
+
+FORGET = "affinity"
+"""Kind of the change by which processes tell each other to forget; its reference is the
+rule's name, empty for everything."""
 
 
 @define(eq=False)
@@ -39,6 +43,21 @@ class Affinity:
         can bound its entries."""
         own = cache if cache.shared else MemoryCache(clock)
         return cls(own, AffinityUsage.over(cache, clock))
+
+    @property
+    def shared(self) -> bool:
+        """Every process sees the same entries."""
+        return self._cache.shared
+
+    async def forget(self, name: str, rules: Sequence[Rule]) -> int:
+        """Forgets the conversations of a rule, or all for an empty name; how many.
+
+        Args:
+            rules: Those in force.
+        """
+        if not name:
+            return await self.entries.forget_all()
+        return await self.entries.forget_rule(name, rules)
 
     @property
     def entries(self) -> AffinityEntries:

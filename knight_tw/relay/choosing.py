@@ -235,7 +235,6 @@ class Choosing:
             call.waited += wait
         return pick
 
-
     def fell(self, call: Call, attempt: Attempt, error: KnightError) -> None:
         """An attempt of the call has failed, whatever comes of the call."""
         call.last_error = attempt.error = error

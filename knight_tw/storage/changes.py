@@ -27,7 +27,8 @@ def announce(connection: sa.Connection, kind: str, ref: str, now: int) -> None:
     """Tells other processes that something changed, once the transaction commits.
 
     Args:
-        kind: `option`, `channel`, `user`, `token`, `price`, `session`, `purge`.
+        kind: `option`, `channel`, `user`, `token`, `price`, `session`, `affinity`,
+            `purge`.
         ref: The id concerned, or nothing.
     """
     if connection.dialect.name != "sqlite":

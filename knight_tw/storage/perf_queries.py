@@ -77,7 +77,7 @@ def prune(connection: sa.Connection, before: int) -> int:
 def used(
     connection: sa.Connection, since: int, buckets: Buckets, exported: bool
 ) -> list[tuple[str, int, int, int]]:
-    """(model, bucket, tokens, calls) since a moment.
+    """(model, bucket, tokens, calls) since a moment, the newest when they are many.
 
     Args:
         exported: `quota_data` is filled, which older gateways filled too; else our own
@@ -98,13 +98,14 @@ def used(
         sa.select(model.label("model"), bucket, sa.func.sum(tokens), sa.func.sum(calls))
         .where(at >= since)
         .group_by("model", "bucket")
-        .order_by("bucket", "model")
+        .order_by(sa.desc("bucket"), sa.desc("model"))
         .limit(MOST_ROWS)
     )
-    return [
+    found = [
         (name or "", int(start or 0), int(many or 0), int(times or 0))
         for name, start, many, times in connection.execute(query).tuples()
     ]
+    return found[::-1]
 
 
 def _summed() -> list[sa.ColumnElement[Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -91,13 +91,18 @@ def _maker(connection: sa.Connection, present: set[str]) -> Maker:
     if one_api_started(connection):
         return Maker.HALF
     if "users" not in present:
-        return Maker.LOGS if "logs" in present else Maker.NOBODY
+        return Maker.LOGS if logs_alone(present) else Maker.NOBODY
     if is_one_api(connection):
         return Maker.ONE_API
     if knight_meta.name in present:
         return Maker.OURS
     names = {column["name"] for column in sa.inspect(connection).get_columns("users")}
     return Maker.BOTH if "lark_id" in names else Maker.NEW_API
+
+
+def logs_alone(tables: Collection[str]) -> bool:
+    """True for the tables of a database that is for logs (LOG_SQL_DSN)."""
+    return "logs" in tables and "users" not in tables
 
 
 def _warnings(

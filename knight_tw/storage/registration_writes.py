@@ -24,7 +24,7 @@ from knight_tw.storage import (
 )
 from knight_tw.storage.flow_queries import Flow
 from knight_tw.storage.schema import tokens, users
-from knight_tw.storage.sql import new_id
+from knight_tw.storage.sql import may_be_refused, new_id
 from knight_tw.storage.user_queries import Identity
 from knight_tw.storage.user_writes import NameTaken, NewAccount
 
@@ -100,7 +100,7 @@ def _made(
     """Make the account; another that takes its referral code meanwhile costs a try."""
     for _ in range(_CODE_TRIES):
         try:
-            with connection.begin_nested():
+            with may_be_refused(connection):
                 return user_writes.create_with_code(connection, new, chance, now)
         except NameTaken:
             # A locking read sees what others have committed since we began.
@@ -137,10 +137,15 @@ def _prove(
 
 def owner_of(connection: sa.Connection, address: str) -> Identity | None:
     """The enabled account whose address it is; None when several share it."""
-    asked = sa.select(users.c.id).where(
+    asked = sa.select(users.c.id, users.c.email).where(
         sa.func.lower(users.c.email) == address, users.c.deleted_at.is_(None)
     )
-    found = connection.scalars(asked.limit(2)).all()
+    # MySQL takes an accented letter for the plain one: that is somebody else's address.
+    found = [
+        row.id
+        for row in connection.execute(asked)
+        if row.email.strip().lower() == address
+    ]
     who = user_queries.identity(connection, found[0]) if len(found) == 1 else None
     return who if who is not None and who.status == ENABLED else None
 

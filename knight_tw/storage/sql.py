@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -82,6 +83,19 @@ _INSERTS: Mapping[str, Any] = {
     "postgresql": postgresql.insert,
     "mysql": mysql.insert,
 }
+
+
+def may_be_refused(connection: sa.Connection) -> AbstractContextManager[Any]:
+    """Around one statement that a unique index may refuse without ending the
+    transaction.
+
+    PostgreSQL needs a savepoint for that. MySQL and SQLite undo the statement alone;
+    and as a deadlock on MySQL undoes the transaction with its savepoints, going back to
+    one would fail and hide the deadlock from the lane, which runs the work again.
+    """
+    if connection.dialect.name == "postgresql":
+        return connection.begin_nested()
+    return nullcontext()
 
 
 def new_id(

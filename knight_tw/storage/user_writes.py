@@ -31,6 +31,7 @@ from knight_tw.storage.schema import (
     users,
 )
 from knight_tw.storage.session_queries import Issue, Quotas, Session
+from knight_tw.storage.sql import may_be_refused
 
 _CODE_ALPHABET = string.ascii_letters + string.digits
 _CODE_TRIES = 4
@@ -155,7 +156,7 @@ def aff_code(connection: sa.Connection, user_id: int, chance: random.Random) -> 
     for _ in range(_CODE_TRIES):
         code = free_aff_code(connection, chance)
         try:
-            with connection.begin_nested():
+            with may_be_refused(connection):
                 _change(connection, user_id, {"aff_code": code})
         except sa.exc.IntegrityError:
             # Somebody else was given the same code in this very moment.

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import msgspec
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
@@ -24,7 +23,7 @@ from twisted.web.server import Request
 from zope.interface import implementer
 
 from knight_tw.errors import DatabaseAway, ShuttingDown
-from knight_tw.web.api.answers import Refusal, put_header
+from knight_tw.web.api.answers import Refusal, encode, put_header
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 
@@ -51,7 +50,7 @@ Still = Callable[[], Coroutine[Deferred[Any], Any, object]]
 def frame(event: str, content: Any, number: str = "") -> bytes:
     """One event: its name, its content as JSON, its id when it has one."""
     lines = [b"id: " + number.encode()] if number else []
-    lines += [b"event: " + event.encode(), b"data: " + msgspec.json.encode(content)]
+    lines += [b"event: " + event.encode(), b"data: " + encode(content)]
     return b"\n".join((*lines, b"", b""))
 
 

@@ -23,6 +23,7 @@ Schema = dict[str, Any]
 _JSON = "application/json"
 _LARGEST_ID = 2**53 - 1
 _ENVELOPE = {"$ref": "#/components/schemas/Envelope"}
+_PAGE = {"$ref": "#/components/schemas/PageEnvelope"}
 _FAILURES = {"$ref": "#/components/responses/Failure"}
 
 _TEXT, _EVENTS, _CSV = "text/plain", "text/event-stream", "text/csv"
@@ -132,7 +133,7 @@ def _operation(entry: Entry, read: Mapping[str, Any]) -> Schema:
         "summary": " ".join(summary.split()),
         "x-who": who.label,
         "security": _security(who),
-        "responses": _responses(entry),
+        "responses": _responses(entry, read),
     }
     if rest:
         told["description"] = " ".join(rest.split())
@@ -186,12 +187,13 @@ def _body(read: Mapping[str, Any]) -> Schema:
     return {"required": needed, "content": {_JSON: {"schema": schema}}}
 
 
-def _responses(entry: Entry) -> Schema:
+def _responses(entry: Entry, read: Mapping[str, Any]) -> Schema:
     good: Schema = {"description": "The answer, or a business error."}
     found = (kind for path, kind in _OTHERS if path.fullmatch(entry.path))
     kind = next(found, None)
     if kind is None:
-        good["content"] = {_JSON: {"schema": _ENVELOPE}}
+        schema = _PAGE if read.get("paged") else _ENVELOPE
+        good["content"] = {_JSON: {"schema": schema}}
         return {"200": good, "default": _FAILURES}
     if kind == _JSON:
         good["content"] = {_JSON: {"schema": {"type": "object"}}}
@@ -260,8 +262,12 @@ def _schemas() -> dict[str, Schema]:
         {"$ref": "#/components/schemas/Success"},
         {"$ref": "#/components/schemas/Refusal"},
     ]
+    one_api = {"type": "array", "description": "With `X-Api-Compat: one-api`."}
+    paged = {"data": {"anyOf": [{"$ref": "#/components/schemas/Page"}, one_api]}}
+    first = {"allOf": [either[0], {"required": ["data"], "properties": paged}]}
     return {
         "Envelope": {"oneOf": either},
+        "PageEnvelope": {"oneOf": [first, either[1]]},
         "Success": success,
         "Refusal": refusal,
         "Page": page,

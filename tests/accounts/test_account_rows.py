@@ -344,12 +344,10 @@ class FactorTests(ConnectionCase):
     """`factor_queries`."""
 
     def setUp(self) -> None:
-        """An account with a factor and a backup code."""
+        """An account with a factor."""
         super().setUp()
         values = {"user_id": 7, "secret": "S", "is_enabled": True}
         self.connection.execute(sa.insert(schema.two_fas).values(values))
-        code = {"user_id": 7, "code_hash": "h"}
-        self.connection.execute(sa.insert(schema.two_fa_backup_codes).values(code))
 
     def test_accept(self) -> None:
         """A step is accepted once, whoever asks at the same moment."""
@@ -360,27 +358,6 @@ class FactorTests(ConnectionCase):
         self.assertEqual(found.last_used_at, NOW)
         self.assertTrue(factor_queries.accept(self.connection, 7, NOW, NOW + 30))
         self.assertFalse(factor_queries.accept(self.connection, 8, 0.0, NOW))
-
-    def test_lock(self) -> None:
-        """The fifth wrong code locks; a good one forgives."""
-        for _ in range(4):
-            factor_queries.fail(self.connection, 7, NOW)
-        found = factor_queries.find(self.connection, 7)
-        assert found is not None
-        self.assertEqual((found.failed_attempts, found.locked_until), (4, 0))
-        factor_queries.fail(self.connection, 7, NOW)
-        found = factor_queries.find(self.connection, 7)
-        assert found is not None
-        self.assertEqual(found.failed_attempts, 0)
-        self.assertEqual(found.locked_until, NOW + 300)
-
-    def test_backup_code(self) -> None:
-        """A code is used once."""
-        ((code_id, stored),) = factor_queries.backup_codes(self.connection, 7)
-        self.assertEqual(stored, "h")
-        self.assertTrue(factor_queries.use_backup_code(self.connection, code_id, NOW))
-        self.assertFalse(factor_queries.use_backup_code(self.connection, code_id, NOW))
-        self.assertEqual(factor_queries.backup_codes(self.connection, 7), [])
 
 
 @for_engines

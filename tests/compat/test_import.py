@@ -99,21 +99,18 @@ class LookTests(ConnectionCase):
 
     def test_foreseen_is_done(self) -> None:
         """What a look foresees is what the opening does; then nothing is left to do."""
-        for name in self.names()[:2]:
-            address = load(name)
-            foreseen = look(address)
-            engine = engine_for(address)
-            done = bring(engine, terms(1_800_000_000))
-            engine.dispose()
-            if done is None:
-                self.assertIsNone(foreseen.report)
-            else:
-                assert foreseen.report is not None
-                self.assertEqual(foreseen.report.moves, done.moves)
-                self.assertEqual(foreseen.report.changes, done.changes)
-            after = look(address)
-            self.assertIs(after.maker, Maker.OURS)
-            self.assertEqual(after.gaps, ())
+        address = load(self.names()[0])
+        foreseen = look(address).report
+        engine = engine_for(address)
+        done = bring(engine, terms(1_800_000_000))
+        engine.dispose()
+        assert foreseen is not None
+        assert done is not None
+        self.assertEqual(foreseen.moves, done.moves)
+        self.assertEqual(foreseen.changes, done.changes)
+        after = look(address)
+        self.assertIs(after.maker, Maker.OURS)
+        self.assertEqual(after.gaps, ())
 
     def test_empty(self) -> None:
         """An empty database would get every table."""
@@ -168,6 +165,20 @@ class CommandTests(SynchronousTestCase):
         path = self.file("newapi-old-sqlite")
         self.assertIn("is complete", knight(path)[1])
         self.assertIn("has opened it before", knight("-c", path)[1])
+
+    def test_logs(self) -> None:
+        """A database for logs alone gets no other tables."""
+        path = self.file()
+        engine = engine_for(f"sqlite:///{path}")
+        self.addCleanup(engine.dispose)
+        with engine.begin() as connection:
+            for table in ("users", "tokens", "channels", "abilities", "options"):
+                connection.exec_driver_sql(f"DROP TABLE {table}")
+            connection.exec_driver_sql("DROP TABLE redemptions")
+        self.assertIn("for logs alone", knight("-c", path)[1])
+        self.assertEqual(knight(path)[0], 0)
+        found = set(sa.inspect(engine).get_table_names())
+        self.assertEqual(found, {"logs", "knight_journal", "knight_meta"})
 
     def test_both(self) -> None:
         """Channels that one-api numbered and new-api kept are pointed out."""

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from knight_tw.cache import MemoryCache
 from knight_tw.relay.affinity import Affinity
+from knight_tw.routing_affinity import rules_of
 from knight_tw.storage import schema
 from tests.relay.gateway import (
     KEY,
@@ -99,6 +100,17 @@ class Cases:
         """What the first row says of the affinity."""
         found: dict[str, Any] = gateway.logs()[0]["other"]["admin_info"]
         return dict(found["channel_affinity"])
+
+    def test_other_processes_forget_too(self) -> None:
+        """What one process was told to forget, all forget."""
+        gateway = self.gateway()
+        for ref in ("", "by header"):
+            self.talk(gateway)
+            gateway.done(gateway.snapshots.changed("affinity", ref))
+            rules = rules_of(gateway.snapshots.options)
+            entries = gateway.relaying.affinity.entries
+            left = gateway.done(entries.counts(rules)).total
+            self.assertEqual(left, 1 if ref else 0)  # its keys do not name the rule
 
     def test_calls_without_a_rule_say_nothing(self) -> None:
         """Their rows have no affinity, their routing none either."""

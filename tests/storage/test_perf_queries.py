@@ -73,6 +73,15 @@ class UsedQueries(ConnectionCase):
         found = queries.used(self.connection, AT, Buckets(DAY), exported=True)
         self.assertEqual(found, [("a", AT, 10, 4), ("b", AT + DAY, 5, 2)])
 
+    def test_too_many(self) -> None:
+        """When there are too many rows the oldest are left out."""
+        self.patch(queries, "MOST_ROWS", 2)
+        for at in (AT, AT + DAY, AT + 2 * DAY):
+            row = {"created_at": at, "model_name": "a", "token_used": 5, "count": 2}
+            self.insert(schema.quota_data, **row)
+        found = queries.used(self.connection, AT, Buckets(DAY), exported=True)
+        self.assertEqual([row[1] for row in found], [AT + DAY, AT + 2 * DAY])
+
     def test_own(self) -> None:
         """Our own table; weeks begin on Monday."""
         for at in (AT + HOUR, AT + 6 * DAY, AT + 7 * DAY):

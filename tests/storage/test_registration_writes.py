@@ -6,8 +6,9 @@ import random
 from typing import Any
 
 import sqlalchemy as sa
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 
 from knight_tw.accounts.flows import Flows
 from knight_tw.errors import KnightError
@@ -15,7 +16,7 @@ from knight_tw.storage import registration_writes, user_writes
 from knight_tw.storage.registration_writes import Joining
 from knight_tw.storage.schema import tokens, users
 from knight_tw.storage.user_writes import NewAccount
-from tests.engines import ConnectionCase, DatabaseCase, for_engines
+from tests.engines import ConnectionCase, DatabaseCase, engine_for, for_engines
 
 NOW = 1_000_000
 
@@ -79,6 +80,12 @@ class JoinTests(ConnectionCase):
             registration_writes.owner_of(self.connection, "ann@example.com")
         )
 
+    def test_owner_of_the_same_letters(self) -> None:
+        """An address that MySQL takes for another's opens nothing of the other's."""
+        self.join(Joining(account("ann", email="ann\u00e9@example.com")))
+        found = registration_writes.owner_of(self.connection, "anne@example.com")
+        self.assertIsNone(found)
+
 
 @for_engines
 class RaceTests(DatabaseCase):
@@ -118,6 +125,25 @@ class RaceTests(DatabaseCase):
         ]
         found = await self.outcomes(*calls)
         self.assertEqual(sorted(found), ["name_taken"] * 9 + ["ok"])
+
+    async def test_deadlock(self) -> None:
+        """Those who wait for a name that is given back may deadlock, and try again."""
+        engine = engine_for(self.place)
+        self.addCleanup(engine.dispose)
+        first = engine.connect()
+        self.addCleanup(first.close)
+        user_writes.create(first, account("ann"), "AnnA", NOW)
+        calls = self.outcomes(
+            *(
+                self.join(Joining(account("ann")), random.Random(n))  # noqa: S311
+                for n in range(4)
+            )
+        )
+        waiting = Deferred.fromCoroutine(calls)
+        await deferLater(reactor, 0.3)
+        first.rollback()
+        found = await waiting
+        self.assertEqual(sorted(found), ["name_taken"] * 3 + ["ok"])
 
     async def test_one_code(self) -> None:
         """Different people who draw the same referral code all get an account."""

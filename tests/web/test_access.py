@@ -82,12 +82,15 @@ class AccessCase(SynchronousTestCase):
         Args:
             expected: (0, "") where the guard lets the request in.
         """
-        image, wrong = self.gateway.image(), []
+        image = self.gateway.image()
+        wrong: list[tuple[Any, ...]] = []
         for entry in self.entries:
             # Routes of a session's own cookies have rules of their own (test_session).
             if entry.who is Who.SESSION or (entry.method, entry.rule) in skipped:
                 continue
             answer, (status, code) = self.ask(entry, headers), expected(entry)
+            if answer is not None and "no-store" not in answer.get("Cache-Control"):
+                wrong.append((entry.method, entry.rule, "may be cached"))
             found = _verdict(entry, answer)
             if found != (status, code):
                 wrong.append((entry.method, entry.rule, entry.who, found, code))
@@ -258,8 +261,16 @@ class OwnerTests(AccessCase):
         self.ann.put("/api/user/prefs", {"secret": "ann's document"})
         row = log_row(user_id=2, username="ann", content="ann's line", type=2)
         now(self.gateway.db.run(logs.insert, [row]))
+        bound = {"user_id": 2, "provider_id": 1, "provider_user_id": "ann's account"}
+        self.gateway.execute(sa.insert(schema.user_oauth_bindings).values(bound))
         self.bob = self.gateway.bearer("bob")
-        self.marks = (KEY, KEY[:4] + "*", self.sid, "ann's line", "ann's document")
+        self.marks = (
+            KEY,
+            KEY[:4] + "*",
+            self.sid,
+            "ann's line",
+            "ann's document",
+        )
 
     def foreign(self, part: Part) -> str:
         """What names something of ann's: her rows are the first of their kind."""

@@ -11,10 +11,12 @@ from attrs import frozen
 from knight_tw.accounts.external import policy
 from knight_tw.accounts.external.policy import Policy
 from knight_tw.errors import KnightError
+from knight_tw.notices.letters import BadAddress, address
 from knight_tw.storage.external_queries import Source
 
-LONGEST_SUBJECT = 256
-"""Characters of an external id; longer ones are nobody's."""
+LONGEST_IN_COLUMN, LONGEST_SUBJECT = 191, 256
+"""Characters of an external id in a column of `users`, and in a binding; longer ones
+are nobody's, since MySQL would not store them."""
 
 LONGEST_EMAIL = 50
 
@@ -112,7 +114,8 @@ class Provider:
         """
         subject = _text(claims, self.fields.subject)
         lacking = [name for name in self.needs if not _text(claims, name)]
-        if not subject or len(subject) > LONGEST_SUBJECT or lacking:
+        longest = LONGEST_IN_COLUMN if self.source.column else LONGEST_SUBJECT
+        if not subject or len(subject) > longest or lacking:
             what = ", ".join(lacking) or self.fields.subject
             raise ProfileUnusable(f"{self.name} did not say who you are ({what})")
         failed = self.policy.failing(claims) if self.policy else None
@@ -141,11 +144,18 @@ def _text(claims: Mapping[str, Any], path: str) -> str:
 
 
 def _email(claims: Mapping[str, Any], path: str) -> str:
-    """An address that the provider does not call unverified."""
-    address = _text(claims, path).lower()
-    name, _, domain = address.rpartition("@")
-    usable = name and "." in domain and address.isprintable() and " " not in address
-    if not usable or len(address) > LONGEST_EMAIL:
+    """An address that the provider does not call unverified, there or at the top."""
+    try:
+        found = address(_text(claims, path))
+    except BadAddress:
         return ""
-    unverified = (claims.get("email_verified"), claims.get("verified"))
-    return "" if False in unverified or "false" in unverified else address
+    if "." not in found.rpartition("@")[2] or len(found) > LONGEST_EMAIL:
+        return ""
+    beside = path.rpartition(".")[0]
+    paths = {f"{beside}.{name}" if beside else name for name in _VERIFIED} | _VERIFIED
+    marks = [policy.claim(claims, one) for one in paths]
+    return "" if False in marks or "false" in marks else found
+
+
+_VERIFIED = frozenset({"email_verified", "verified"})
+"""Claims that say whether an address is the person's."""

@@ -112,16 +112,12 @@ def foresee(connection: sa.Connection, now: int) -> Report:
     return Report(counted, changes, moves, tuple(_warnings(rows, found, models)))
 
 
-def usable(sweep: Sweep, found: Columns) -> bool:
-    """Whether one-api's table has the column that a sweep reads."""
-    return not sweep.needs or sweep.needs in found[sweep.table.name]
-
-
 def _counted(
     connection: sa.Connection, group: Sequence[Sweep], found: Columns
 ) -> Iterator[tuple[int, str]]:
     for sweep in group:
-        if sweep.says and usable(sweep, found) and (count := sweep.count(connection)):
+        fits = sweep.says and sweep.fits(found[sweep.table.name])
+        if fits and (count := sweep.count(connection)):
             yield count, sweep.says
 
 

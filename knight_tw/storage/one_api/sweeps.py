@@ -8,7 +8,7 @@ only. Repeating a sweep changes nothing more. Source: data model, section 7, ste
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,6 +39,7 @@ class Sweep:
             saying, as for columns that begin with their zero value.
         where: Which rows, by columns that one-api has; None means all.
         needs: The column of one-api's that it reads, which older programs lack.
+        instead_of: The column of one-api's without which it is run.
     """
 
     table: sa.Table
@@ -46,6 +47,13 @@ class Sweep:
     where: sa.ColumnElement[bool] | None = None
     says: str = ""
     needs: str = ""
+    instead_of: str = ""
+
+    def fits(self, columns: Collection[str]) -> bool:
+        """Whether it is to be run on a table that has these columns in one-api."""
+        if self.instead_of in columns:
+            return False
+        return not self.needs or self.needs in columns
 
     def run(self, connection: sa.Connection) -> int:
         """Changes the rows; how many."""
@@ -110,15 +118,15 @@ CREDENTIALS = (
 
 CODES = (Sweep(redemptions, {"used_user_id": 0, "expired_time": 0}),)
 
+_BLANK = {"other": "{}", "group": ""}
+_SECONDS = {"use_time": (sa.func.coalesce(_ELAPSED, 0) + 500) // 1000}
+
+# One statement for every row: there may be millions.
 LOG_ROWS = (
-    Sweep(logs, {"other": "{}", "group": ""}),
     Sweep(
-        logs,
-        {"use_time": (sa.func.coalesce(_ELAPSED, 0) + 500) // 1000},
-        None,
-        "times become seconds",
-        "elapsed_time",
+        logs, {**_BLANK, **_SECONDS}, None, "times become seconds", needs="elapsed_time"
     ),
+    Sweep(logs, _BLANK, instead_of="elapsed_time"),
     Sweep(
         logs,
         {"type": SYSTEM_ROW},

@@ -95,16 +95,15 @@ def open_logs(connection: sa.Connection, terms: Terms) -> None:
         SchemaRefused: the database cannot be used as it is.
     """
     with alone(connection):
-        if not (started := one_api_started(connection)):
+        if not one_api_started(connection):
             if not _are_one_api_logs(connection):
                 ensure(connection, LOG_TABLES)
                 return
             _prepare(connection, terms)
             _start(connection)
         ensure(connection, LOG_TABLES)
-        for sweep in sweeps.LOG_ROWS:
-            if not sweep.needs or started or _has(connection, sweep.needs):
-                sweep.run(connection)
+        # Whoever wrote `elapsed_time` is what tells these rows from new-api's.
+        _sweep(connection, sweeps.LOG_ROWS, {_LOGS: frozenset({"elapsed_time"})})
         meta.put(connection, ONE_API_KEY, f"{DONE}{terms.now}")
         _commit(connection)
 
@@ -122,11 +121,6 @@ def _are_one_api_logs(connection: sa.Connection) -> bool:
         return False
     names = {column["name"] for column in inspector.get_columns(_LOGS)}
     return "elapsed_time" in names and "use_time" not in names
-
-
-def _has(connection: sa.Connection, column: str) -> bool:
-    found = sa.inspect(connection).get_columns(_LOGS)
-    return any(each["name"] == column for each in found)
 
 
 def _upgrade(connection: sa.Connection, terms: Terms) -> Report:
@@ -255,7 +249,7 @@ def _sweep(
 ) -> None:
     """Runs the sweeps whose tables and columns one-api had."""
     for sweep in group:
-        if sweep.table.name in found and reading.usable(sweep, found):
+        if sweep.table.name in found and sweep.fits(found[sweep.table.name]):
             sweep.run(connection)
 
 

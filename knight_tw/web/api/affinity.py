@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 from attrs import frozen
@@ -11,7 +11,7 @@ from klein import Klein
 from twisted.web.server import Request
 
 from knight_tw.options import Options
-from knight_tw.relay.affinity import Affinity
+from knight_tw.relay.affinity import FORGET, Affinity
 from knight_tw.routing_affinity import Rule, rules_of
 from knight_tw.web.api.answers import Refusal, install, ok, query, query_flag
 from knight_tw.web.api.audit import Audit
@@ -23,6 +23,9 @@ BAD_REQUEST = 400
 LONGEST = 256
 """Characters of a rule's name, a group or a fingerprint that are looked at."""
 
+LONGEST_REF = 64
+"""Characters that one process can tell the others; of a longer name they forget all."""
+
 
 @frozen
 class AffinityPages:
@@ -32,6 +35,7 @@ class AffinityPages:
     _affinity: Affinity
     _options: Callable[[], Options]
     _audit: Audit
+    _changed: Callable[[str, str], Awaitable[None]]
 
     app: ClassVar = Klein()
     install(app)
@@ -59,13 +63,14 @@ class AffinityPages:
     @allow(Who.ROOT)
     async def forget(self, request: Request, viewer: Viewer) -> bytes:
         """Forgets the conversations of the rule `rule_name`, or with `all=true` all."""
-        entries, name = self._affinity.entries, query(request, "rule_name")[:LONGEST]
+        name = query(request, "rule_name")[:LONGEST]
         if query_flag(request, "all"):
-            deleted = await entries.forget_all()
-        elif name:
-            deleted = await entries.forget_rule(name, self._rules(name))
-        else:
+            name = ""
+        elif not name:
             raise _missing("rule_name", "rule_name is required, or all=true")
+        deleted = await self._affinity.forget(name, self._rules(name))
+        if not self._affinity.shared:
+            await self._changed(FORGET, name if len(name) <= LONGEST_REF else "")
         told = {"rule_name": name or "all", "deleted": deleted}
         self._audit.write(request, viewer, "channel_affinity.clear", told)
         return ok({"deleted": deleted})

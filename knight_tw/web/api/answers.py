@@ -9,8 +9,10 @@ root resource, not here.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from math import ceil
 from typing import Any, TypeVar, cast
 
@@ -167,7 +169,13 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 def encode(value: Any) -> bytes:
     """Compact JSON; a `Decimal` is a number with the digits it has."""
-    return _ENCODER.encode(value)
+    try:
+        return _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        # Half a character, out of JSON that somebody else stored: only an escape can
+        # say it.
+        plain = msgspec.to_builtins(value, builtin_types=(Decimal,))
+        return json.dumps(plain, default=float, separators=(",", ":")).encode()
 
 
 @frozen

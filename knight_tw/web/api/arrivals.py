@@ -131,8 +131,10 @@ FORBIDDEN = "AUTH_ORIGIN_FORBIDDEN"
 
 
 def is_browser(request: Request) -> bool:
-    """True for a request that says it comes from a page; scripts do not."""
-    return bool(header(request, "Sec-Fetch-Site"))
+    """True for a request that a page may have caused. Browsers say so, but not where
+    there is no TLS; there they are known by their name. Scripts have others."""
+    named = header(request, "User-Agent").startswith("Mozilla/")
+    return named or bool(header(request, "Sec-Fetch-Site"))
 
 
 def require_own_page(request: Request) -> None:

@@ -148,4 +148,4 @@ class Arguments:
     def numbers(self, name: str) -> Sequence[int]:
         """As `texts`, of whole numbers; 0 and what is no number count as absent."""
         found = (text for text in self.texts(name) if text.isdecimal())
-        return tuple(int(text) for text in found if int(text) and len(text) < 19)
+        return tuple(int(text) for text in found if len(text) < 19 and int(text))

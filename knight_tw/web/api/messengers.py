@@ -70,7 +70,7 @@ class MessengersApi:
     # WeChat ------------------------------------------------------------------
 
     @app.route("/api/oauth/wechat", methods=["GET"])
-    @mark(Who.ANYONE)
+    @mark(Who.ANYONE, finishes=True)
     async def wechat(self, request: Request) -> bytes:
         """Log in with the code that the WeChat account told."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
@@ -81,7 +81,7 @@ class MessengersApi:
         return await self._arrivals.let_in(request, provider, profile, aff_code)
 
     @app.route("/api/oauth/wechat/bind", methods=["GET", "POST"])
-    @allow(Who.USER)
+    @allow(Who.USER, finishes=True)
     async def bind_wechat(self, request: Request, viewer: Viewer) -> bytes:
         """Bind the WeChat account behind a code to the own account."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
@@ -102,7 +102,7 @@ class MessengersApi:
     # Telegram ----------------------------------------------------------------
 
     @app.route("/api/oauth/telegram/login", methods=["GET"])
-    @mark(Who.ANYONE)
+    @mark(Who.ANYONE, finishes=True)
     async def telegram(self, request: Request) -> bytes:
         """Log in with a Telegram account that is bound already."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
@@ -112,7 +112,7 @@ class MessengersApi:
         return await self._arrivals.let_in(request, provider, profile)
 
     @app.route("/api/oauth/telegram/bind", methods=["GET"])
-    @mark(Who.SESSION)
+    @mark(Who.SESSION, finishes=True)
     async def bind_telegram(self, request: Request) -> bytes:
         """Bind to the account of the session; the widget of older consoles sends the
         browser here, so the cookie comes without `New-Api-User`."""
@@ -142,7 +142,7 @@ class MessengersApi:
         return ok({"flow_token": token, "expires_at": expires_at})
 
     @app.route("/api/oauth/telegram/bind/<flow_token>", methods=["GET"])
-    @mark(Who.ANYONE)
+    @mark(Who.ANYONE, finishes=True)
     async def end_telegram(self, request: Request, flow_token: str) -> bytes:
         """Bind to the account that began the flow."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))

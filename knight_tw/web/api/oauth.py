@@ -131,7 +131,7 @@ class OAuthApi:
         self._cookies.set_state(request, kept, FLOW_SECONDS)
 
     @app.route("/api/oauth/<slug>", methods=["GET"])
-    @mark(Who.ANYONE)
+    @mark(Who.ANYONE, finishes=True)
     async def callback(self, request: Request, slug: str) -> bytes:
         """Back from a provider: log in, or bind to the account that began it."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
@@ -182,16 +182,18 @@ class OAuthApi:
     ) -> Identity | None:
         """The account to bind to; None for a login.
 
-        Older consoles bind whenever somebody is logged in. Newer ones say what they
-        want when they begin; the end must come from the same person or browser.
+        Newer consoles say what they want when they begin, older ones bind whenever
+        somebody is logged in. The end must come from the same person or browser: the
+        cookie of a state, unlike that of a session, says nothing about its owner, and
+        could have been put into the browser of somebody else.
 
         Raises:
             Refusal: 401 or 403.
         """
         viewer = await self._guard.visitor(request)
-        if flow.payload.get("older") and viewer is not None:
-            return await self._arrivals.still_here(viewer.id, viewer.sid)
         if flow.intent != BIND:
+            if flow.payload.get("older") and viewer is not None:
+                raise state_refused()
             return None
         if viewer is None and not bound:
             raise Refusal("log in first", code="AUTH_UNAUTHORIZED")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from attrs import frozen
@@ -81,7 +82,8 @@ class PasskeysApi:
             "backup_state": found.backup_state,
         }
         if found.last_used_at:
-            shown["last_used_at"] = found.last_used_at
+            used = datetime.fromtimestamp(found.last_used_at, UTC)
+            shown["last_used_at"] = used.isoformat().replace("+00:00", "Z")
         return ok(shown)
 
     @app.route("/api/user/passkey/register/begin", methods=["POST"])

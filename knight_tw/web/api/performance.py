@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
+import sqlalchemy as sa
 from attrs import define, field, frozen
 from klein import Klein
-from twisted.internet.defer import DeferredLock
+from msgspec import Raw
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
@@ -22,6 +24,7 @@ from knight_tw.storage.perf_queries import Measured
 from knight_tw.storage.usage_queries import DAY, HOUR, WEEK, Buckets
 from knight_tw.web.api.answers import (
     Refusal,
+    encode,
     install,
     missing,
     ok,
@@ -42,6 +45,9 @@ USUAL_HOURS, MOST_HOURS = 24, 720
 SUMMARY_SECONDS, SUMMARIES = 15.0, 100
 """How long a summary is shown again, and how many of them are kept."""
 
+PAGES = 100
+"""Pages of one period that are kept."""
+
 PERIODS: Mapping[str, tuple[int, int, float]] = {
     "day": (DAY, HOUR, 60.0),
     "week": (7 * DAY, DAY, 300.0),
@@ -50,10 +56,6 @@ PERIODS: Mapping[str, tuple[int, int, float]] = {
 }
 """Length of each period, of its buckets, and how long what was read of it is kept, in
 seconds: guests may ask, and the longer ones read many rows."""
-
-
-Scope = tuple[int, tuple[str, ...] | None]
-"""Since when, and of which groups; None for all of them."""
 
 
 class View(Protocol):
@@ -66,14 +68,20 @@ class View(Protocol):
     def routes(self) -> RoutingTable: ...
 
 
+Seen = tuple[str, ...] | None
+"""Groups whose models may be seen; None for all of them."""
+
+
 @frozen
 class _Kept:
-    """What was used in a period, and who makes what."""
+    """What was used in a period, who makes what, and the pages that were made of it,
+    each with the routes of that moment."""
 
     until: float
     period: Period
     used: Sequence[Used]
     vendors: Mapping[str, Vendor]
+    pages: dict[Seen, tuple[RoutingTable, Raw]] = field(factory=dict)
 
 
 @define(eq=False, slots=False)
@@ -84,9 +92,12 @@ class Performance:
     _db: Database
     _view: View
     _clock: IReactorTime
+    _in_thread: Callable[..., Deferred[Any]]
     _kept: dict[tuple[str, bool], _Kept] = field(factory=dict)
     _turn: DeferredLock = field(factory=DeferredLock)
-    _summaries: dict[Scope, tuple[list[Measured], float]] = field(factory=dict)
+    _summaries: dict[tuple[int, Seen], tuple[list[Measured], float]] = field(
+        factory=dict
+    )
 
     app: ClassVar = Klein()
     install(app)
@@ -139,14 +150,9 @@ class Performance:
                 400,
                 params={"field": "period", "rule": ", ".join(PERIODS)},
             )
-        kept = await self._read(name)
-        told = ranking(
-            kept.used,
-            kept.period,
-            lambda model: kept.vendors.get(model, NOBODY),
-            self._shown(viewer),
-        )
-        return ok(told, message=None)
+        groups = self._groups(viewer)
+        seen = None if groups is None else tuple(sorted(groups))
+        return ok(await self._page(name, seen), message=None)
 
     async def _by_model(self, since: int, groups: list[str] | None) -> list[Measured]:
         """The models of some groups, read again after some seconds."""
@@ -189,27 +195,30 @@ class Performance:
         usable.pop("", None)
         return list(usable)
 
-    def _shown(self, viewer: Viewer | None) -> Callable[[str], bool]:
-        """Whether the caller may know of a model: somebody offers it to them."""
-        groups = self._groups(viewer)
-        if groups is None:
-            return lambda model: True
-        routes = self._view.routes
-        offered = {model for group in groups for model in routes.models(group)}
-        return offered.__contains__
-
-    async def _read(self, name: str) -> _Kept:
-        """What a period needs, kept for a while; read once however many ask."""
+    async def _page(self, name: str, seen: Seen) -> Raw:
+        """A period's page for those who may see some groups, made once however many
+        ask; in a thread, since it takes a while of many models."""
         await self._turn.acquire()
         try:
-            exported = self._view.options.flag("DataExportEnabled")
-            kept = self._kept.get((name, exported))
-            if kept is None or self._clock.seconds() >= kept.until:
-                kept = await self._fresh(name, exported)
-                self._kept[(name, exported)] = kept
-            return kept
+            kept, routes = await self._read(name), self._view.routes
+            made_of, page = kept.pages.get(seen, (None, Raw()))
+            if made_of is not routes:
+                page = await self._in_thread(_page, kept, _offered(routes, seen))
+                if len(kept.pages) >= PAGES:
+                    kept.pages.clear()
+                kept.pages[seen] = routes, page
+            return page
         finally:
             self._turn.release()
+
+    async def _read(self, name: str) -> _Kept:
+        """What a period needs, kept for a while."""
+        exported = self._view.options.flag("DataExportEnabled")
+        kept = self._kept.get((name, exported))
+        if kept is None or self._clock.seconds() >= kept.until:
+            kept = await self._fresh(name, exported)
+            self._kept[name, exported] = kept
+        return kept
 
     async def _fresh(self, name: str, exported: bool) -> _Kept:
         """The same from the database."""
@@ -218,21 +227,40 @@ class Performance:
         used = await self._db.read(
             perf_queries.used, period.earlier, Buckets(period.width), exported
         )
-        vendors = await self._vendors({row[0] for row in used})
+        vendors = await self._db.read(_vendors, {row[0] for row in used})
         return _Kept(now + PERIODS[name][2], period, used, vendors)
 
-    async def _vendors(self, models: set[str]) -> Mapping[str, Vendor]:
-        """Who makes each of some models, as far as the model pages say."""
-        rows = await self._db.read(model_queries.every_vendor)
-        known = {row["id"]: Vendor(row["name"], row["icon"] or "") for row in rows}
-        found: dict[str, Vendor] = {}
-        described = await self._db.read(model_queries.every_description)
-        for row in sorted(described, key=lambda row: -(row["name_rule"] or 0)):
-            vendor = known.get(row["vendor_id"])
-            if vendor is not None:
-                names = model_queries.matched(row, models)
-                found.update(dict.fromkeys(names, vendor))
-        return found
+
+def _vendors(connection: sa.Connection, models: set[str]) -> dict[str, Vendor]:
+    """Who makes each of some models, as far as the model pages say."""
+    rows = model_queries.every_vendor(connection)
+    known = {row["id"]: Vendor(row["name"], row["icon"] or "") for row in rows}
+    found: dict[str, Vendor] = {}
+    described = model_queries.every_description(connection)
+    for row in sorted(described, key=lambda row: -(row["name_rule"] or 0)):
+        vendor = known.get(row["vendor_id"])
+        if vendor is not None:
+            names = model_queries.matched(row, models)
+            found.update(dict.fromkeys(names, vendor))
+    return found
+
+
+def _offered(routes: RoutingTable, seen: Seen) -> frozenset[str] | None:
+    """The models that somebody offers in some groups; None for whatever there is."""
+    if seen is None:
+        return None
+    return frozenset(model for group in seen for model in routes.models(group))
+
+
+def _page(kept: _Kept, offered: frozenset[str] | None) -> Raw:
+    """The page of a ranking, as JSON."""
+    told = ranking(
+        kept.used,
+        kept.period,
+        lambda model: kept.vendors.get(model, NOBODY),
+        lambda model: offered is None or model in offered,
+    )
+    return Raw(encode(told))
 
 
 def period_of(name: str, now: int) -> Period:

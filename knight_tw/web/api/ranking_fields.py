@@ -3,6 +3,7 @@ time."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -103,13 +104,14 @@ def _ranked(now: Sums, before: Sums) -> list[Row]:
 def _vendors(now: Sums, before: Sums, vendor_of: Callable[[str], Vendor]) -> list[Row]:
     today, past = _grouped(now, vendor_of), _grouped(before, vendor_of)
     icons = {vendor.name: vendor.icon for vendor in map(vendor_of, now)}
+    models = Counter(vendor_of(model).name for model in now)
     total = sum(tokens for tokens, _ in today.values())
     return [
         {
             "rank": rank,
             "vendor": name,
             "icon": icons[name],
-            "models_count": sum(vendor_of(model).name == name for model in now),
+            "models_count": models[name],
             "total_tokens": today[name][0],
             "request_count": today[name][1],
             "share": _share(today[name][0], total),

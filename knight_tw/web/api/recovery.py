@@ -110,7 +110,7 @@ class RecoveryApi:
         return ok() if chosen else ok(password)
 
     @app.route("/api/oauth/email/bind", methods=["GET"])
-    @allow(Who.USER)
+    @allow(Who.USER, finishes=True)
     async def bind_by_query(self, request: Request, viewer: Viewer) -> bytes:
         """As the POST form, by query: `email` and `code`."""
         code = query(request, "code")[:LONGEST_CODE]

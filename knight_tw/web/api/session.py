@@ -97,7 +97,9 @@ class SessionApi:
                 self._cookies.clear_refresh(request)
             raise
         stamped = session_cookie(request, self._signer, int(self._now()))
-        same = stamped.get("sid") == opened.session.sid
+        # A stamp ends with what it was given for, as the rest of its cookie does.
+        named = (stamped.get("sid"), stamped.get("av"))
+        same = named == (opened.session.sid, opened.who.auth_version)
         return await self._entrance.handed(
             request, opened, stamped.get("verified_at", 0) if same else 0
         )

@@ -37,6 +37,10 @@ AT_ONCE = 2
 """Statistics that are made at the same time; the database has other things to do."""
 
 USUAL_LINES, MOST_LINES = 7, 50
+MOST_POINTS = 25_000
+"""Points of all lines: many more take the reactor long to write down. A chart of many
+buckets has fewer lines."""
+
 USUAL_TOP, MOST_TOP = 10, 50
 
 
@@ -60,7 +64,9 @@ class Stats:
         name, metric = stats_fields.metric_of(request)
         by = stats_fields.part_of(request, "group_by", asked.site)
         bucket, buckets = stats_fields.buckets_of(request, asked)
-        limit = _between(query_integer(request, "limit", USUAL_LINES), MOST_LINES)
+        places = len(buckets.all(asked.scope.start, asked.scope.end))
+        most = min(MOST_LINES, MOST_POINTS // places)
+        limit = _between(query_integer(request, "limit", USUAL_LINES), most)
         wanted = Lines(asked.scope, buckets, metric, by, limit)
         if buckets.width == MINUTE:
             self._check_minutes(asked, name, by)
@@ -78,6 +84,10 @@ class Stats:
             raise invalid("metric", "one of " + ", ".join(sorted(MINUTE_METRICS)))
         if self._now() - asked.scope.start > DAY + HOUR:
             raise invalid("start_timestamp", "within the last 24 hours")
+        scope = asked.scope
+        people = (*scope.usernames, *scope.user_ids, *scope.tokens, *scope.token_ids)
+        if people or scope.models or scope.groups:
+            raise invalid("bucket", "minute only of channels, not of parts of them")
 
     @app.route("/api/stats/summary", methods=["GET"])
     @allow(Who.USER)

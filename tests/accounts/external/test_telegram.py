@@ -61,6 +61,14 @@ class Statements(SynchronousTestCase):
         self.refuses({k: v for k, v in good.items() if k != "hash"}, "not Telegram's")
         self.refuses(good, "not Telegram's", "110201543:other")
 
+    def test_line_breaks(self) -> None:
+        """A break in a name that Telegram signed does not become another id."""
+        good = signed(first_name="Tea\nid=88")
+        split = {**good, "first_name": "Tea", "id": "88"}
+        split["id=77\nphoto_url"] = split.pop("photo_url")
+        self.assertEqual(telegram.signature(split, TOKEN), good["hash"])
+        self.refuses(split, "not Telegram's")
+
     def test_without_a_bot_token(self) -> None:
         """An empty token signs nothing."""
         told = {**TOLD, "hash": telegram.signature(TOLD, "")}

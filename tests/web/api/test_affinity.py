@@ -62,7 +62,9 @@ class RouteTests(SynchronousTestCase):
         )
         audit = Audit(gateway.notes.append, gateway.clock)
         gateway.extra.append(
-            AffinityPages(gateway.guard, self.affinity, gateway.view, audit)
+            AffinityPages(
+                gateway.guard, self.affinity, gateway.view, audit, gateway.changed
+            )
         )
         gateway.site = gateway._site()
         gateway.set_up()
@@ -115,6 +117,7 @@ class RouteTests(SynchronousTestCase):
         op = self.gateway.notes[0]["other"]["op"]
         self.assertEqual(op["action"], "channel_affinity.clear")
         self.assertEqual(op["params"], {"rule_name": "all", "deleted": 2})
+        self.assertIn(("affinity", ""), self.gateway.changes)
 
     def test_forget_one_rule(self) -> None:
         """Only its own go, even if another rule's name begins with its name."""
@@ -133,6 +136,18 @@ class RouteTests(SynchronousTestCase):
         self.remember("gone:default", "other:default")
         answer = self.root.delete(f"{CACHE}?rule_name=gone")
         self.assertEqual(answer.data, {"deleted": 1})
+        self.assertIn(("affinity", "gone"), self.gateway.changes)
+
+    def test_long_name(self) -> None:
+        """A name that cannot be told whole makes the others forget everything."""
+        self.root.delete(f"{CACHE}?rule_name={'n' * 65}")
+        self.assertEqual(self.gateway.changes, [("affinity", "")])
+
+    def test_shared_cache(self) -> None:
+        """What all processes share is forgotten once."""
+        self.patch(MemoryCache, "shared", True)
+        self.root.delete(f"{CACHE}?all=true")
+        self.assertEqual(self.gateway.changes, [])
 
     def test_rule_without_its_name(self) -> None:
         """Whose entries cannot be told apart, cannot be cleared alone."""

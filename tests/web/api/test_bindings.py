@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from urllib.parse import urlencode
 
 import sqlalchemy as sa
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
 
 from knight_tw.storage import external_writes, oauth_queries, schema, user_writes
 from knight_tw.storage.external_queries import Source
-from tests.web.api.external import OCTO, OAuthCase
+from tests.web.api.external import GITHUB_USER, OCTO, OAuthCase, ProviderAnswer
 from tests.web.gateway import NOW, Client, now
+from tests.web.gateway import Channel as Connection
 
 BINDING = {
     "provider_id": int,
@@ -59,6 +66,25 @@ class Binding(OAuthCase):
         self.assertEqual(answer.json["message"], "bind")
         self.assertEqual(self.github_id(self.ann), "583231")
 
+    def test_client_leaves(self) -> None:
+        """What was bound is told, whoever waits for the answer no more."""
+        client = self.gateway.bearer("ann")
+        asked: Deferred[ProviderAnswer] = Deferred()
+        self.gateway.providers.answers[GITHUB_USER] = asked
+        query = urlencode({"code": "right", "state": self.begin(client)})
+        peer = "203.0.113.9"
+        channel = self.gateway.site.buildProtocol(IPv4Address("TCP", peer, 50000))
+        channel.makeConnection(Connection(peer))
+        lines = [f"GET /api/oauth/github?{query} HTTP/1.1", "Host: gateway.example"]
+        lines += [f"{name}: {value}" for name, value in client.headers.items()]
+        channel.dataReceived("\r\n".join([*lines, "", ""]).encode())
+        channel.connectionLost(Failure(ConnectionLost()))
+        if not asked.called:
+            asked.callback(ProviderAnswer(200, json.dumps(OCTO).encode()))
+        self.assertEqual(self.github_id(self.ann), "583231")
+        self.assertIn("GitHub account bound", self.gateway.contents())
+        self.assertEqual(self.gateway.changes, [("user", str(self.ann))])
+
     def test_by_nobody(self) -> None:
         """A flow that somebody else brings back binds nothing."""
         client = self.gateway.bearer("ann")
@@ -88,13 +114,19 @@ class Binding(OAuthCase):
         self.assertEqual(answer.json["message"], "bind")
         self.assertEqual(self.github_id(self.ann), "583231")
 
-    def test_older_logged_in_meanwhile(self) -> None:
-        """Who is logged in at the end counts, as with the older programs."""
-        state, cookie = self.gateway.begin_older()
+    def test_older_begun_by_another(self) -> None:
+        """A state that somebody else began, put into the browser of who is logged in,
+        binds nothing; neither does one that nobody began."""
+        self.gateway.add_user("eve")
+        eve = self.gateway.browser("eve")
         client = self.gateway.browser("ann")
-        both = {**client.headers, "Cookie": f"{client.headers['Cookie']}; {cookie}"}
-        answer = self.gateway.back("github", "right", state, both)
-        self.assertEqual(answer.json["message"], "bind")
+        for headers in (eve.headers, None):
+            state, cookie = self.gateway.begin_older(headers=headers)
+            both = {**client.headers, "Cookie": f"{client.headers['Cookie']}; {cookie}"}
+            answer = self.gateway.back("github", "right", state, both)
+            self.assertEqual((answer.status, answer.code), (403, "code_expired"))
+        self.assertEqual(self.github_id(self.ann), "")
+        self.assertEqual(self.gateway.providers.sent, [])
 
     def test_older_without_the_header(self) -> None:
         """The state remembers the caller when the end comes without the user header."""

@@ -126,10 +126,11 @@ class States(OAuthCase):
         """A page's callback without the cookie is refused: somebody sent a link."""
         self.gateway.providers.knows("github", "right", OCTO)
         browser = {"Sec-Fetch-Site": "same-origin"}
-        state, _ = self.gateway.begin("github")
-        self.assertEqual(
-            self.gateway.back("github", "right", state, browser).status, 403
-        )
+        without_tls = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)"}
+        for page in (browser, without_tls):
+            state, _ = self.gateway.begin("github")
+            answer = self.gateway.back("github", "right", state, page)
+            self.assertEqual(answer.status, 403)
         state, cookie = self.gateway.begin("github")
         headers = {**browser, "Cookie": cookie}
         answer = self.gateway.back("github", "right", state, headers)
@@ -321,7 +322,7 @@ class Logins(OAuthCase):
         self.assertEqual(self.gateway.providers.sent, [])
 
     def test_unverified_address(self) -> None:
-        """An address that the provider calls unverified is not taken over."""
+        """An address that the provider calls unverified, or none, is not taken over."""
         person = {"sub": "1", "email": "x@example.com", "email_verified": False}
         self.assertEqual(self.gateway.come("oidc", person).data["user"]["email"], "")
 

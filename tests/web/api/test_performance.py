@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from twisted.trial.unittest import SynchronousTestCase
 
+from knight_tw.routing import RoutingTable
 from knight_tw.storage import schema
 from knight_tw.storage.usage_queries import DAY, HOUR, MONDAY, WEEK
 from knight_tw.web.api.performance import measures, period_of
@@ -244,6 +245,20 @@ class RankingsTests(PublicCase):
         self.assertEqual(self.guest("rankings").data["models"], [])
         self.gateway.clock.advance(301)
         self.assertEqual(len(self.guest("rankings").data["models"]), 1)
+
+    def test_made_once(self) -> None:
+        """Who may see the same is given the same page, which a thread made; a channel
+        that comes or goes makes it anew."""
+        routes = self.gateway.routes
+        self.patch(type(self.gateway), "routes", routes)
+        for model in ("pt-ok", "pt-secret"):
+            self.add(model, NOW, 1)
+        for _ in range(3):
+            self.assertEqual(len(self.guest("rankings").data["models"]), 1)
+            self.assertEqual(len(self.adm.get("/api/rankings").data["models"]), 2)
+        self.assertEqual(self.gateway.in_threads, ["_page", "_page"])
+        self.patch(type(self.gateway), "routes", RoutingTable.build([]))
+        self.assertEqual(self.guest("rankings").data["models"], [])
 
     def test_navigation(self) -> None:
         """The navigation's entry decides."""

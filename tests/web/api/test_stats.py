@@ -178,6 +178,21 @@ class SeriesTests(StatsCase):
         ):
             self.assertEqual(self.code(f"series?{asked}"), "invalid_field", asked)
 
+    def test_many_points(self) -> None:
+        """Many lines are not drawn of many buckets: what is left joins the others."""
+        for place in range(40):
+            self.gateway.add_usage(user_id=self.ann, model_name=f"m{place}")
+        for days, most in ((100, 10), (10, 42)):
+            start = f"bucket=hour&start_timestamp={NOW - days * DAY}"
+            data = self.data(f"series?group_by=model&limit=50&{start}")
+            self.assertEqual(len(data["series"]), most, days)
+            self.assertEqual("other" in data, most < 42)
+
+    def test_long_numbers(self) -> None:
+        """Numbers that no id has are no numbers, however long."""
+        for name in ("token_id", "channel", "user_id"):
+            self.data(f"series?{name}={'9' * 5_000}")
+
     def test_buckets_suit_the_range(self) -> None:
         """Hours of a week, days of months, weeks of a year."""
         for days, bucket in ((7, "hour"), (8, "day"), (120, "day"), (399, "week")):
@@ -231,6 +246,9 @@ class MinuteTests(StatsCase):
         asked = f"series?bucket=minute&group_by=channel{old}"
         self.assertEqual(self.code(asked), "invalid_field")
         self.assertEqual(self.code(self.asked(), own=True), "invalid_field")
+        for name in ("model", "token", "token_id", "group", "username", "user_id"):
+            asked = self.asked(f"&metric=requests&{name}=7")
+            self.assertEqual(self.code(asked), "invalid_field", name)
 
 
 class SummaryTests(StatsCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from http.cookies import SimpleCookie
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from knight_tw.records import ROLE_ADMIN
 from knight_tw.storage import schema
 from tests.web.api.factors import SELF, TWO_FACTOR, FactorGateway, again
 from tests.web.api.shapes import BEARER, misfit
-from tests.web.gateway import NOW, PASSWORD, Answer
+from tests.web.gateway import NOW, PASSWORD, Answer, Client
 
 
 class TwoFactorCase(SynchronousTestCase):
@@ -161,6 +162,24 @@ class SessionTests(TwoFactorCase):
         renewed = again(browser, enabled)
         self.assertEqual(renewed.get(SELF).status, 200)
         content = self.gateway.signer.read_cookie(enabled.cookies()["session"], NOW)
+        self.assertNotIn("verified_at", content)
+
+    def test_stamp_is_not_refreshed(self) -> None:
+        """The stamp of a password does not come back by a refresh afterwards."""
+        browser = self.gateway.browser("ann")
+        body = {"method": "password", "password": PASSWORD}
+        stamp = browser.post("/api/verify", body).cookies()["session"]
+        refresh = SimpleCookie(browser.headers["Cookie"])["new_api_refresh"].value
+        stamped = {"Cookie": f"session={stamp}; new_api_refresh={refresh}"}
+        path = "/api/user/auth/refresh"
+        kept = self.gateway.ask("POST", path, {}, stamped).cookies()
+        content = self.gateway.signer.read_cookie(kept["session"], NOW)
+        self.assertEqual(content["verified_at"], NOW)
+        named = {"New-Api-User": "2"}
+        both = "; ".join(f"{name}={value}" for name, value in kept.items())
+        self.gateway.with_totp(Client(self.gateway, {"Cookie": both, **named}))
+        late = self.gateway.ask("POST", path, {}, {"Cookie": both}).cookies()
+        content = self.gateway.signer.read_cookie(late["session"], NOW + 60)
         self.assertNotIn("verified_at", content)
 
     def test_others_end(self) -> None:

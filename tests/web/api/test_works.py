@@ -101,6 +101,13 @@ class WorksTests(SynchronousTestCase):
         row = {"user_id": self.ann, "channel_id": 4, "submit_time": NOW * 1000}
         self.gateway.execute(sa.insert(schema.midjourneys).values(**row, **columns))
 
+    def test_half_a_character(self) -> None:
+        """What a provider cut in the middle of a character is shown all the same."""
+        self.add_task(task_id="task_3", data='{"title": "a song \\ud83d"}')
+        for client, path in ((self.adm, "/api/task/"), (self.own, "/api/task/self")):
+            data = client.get(path).data["items"][0]["data"]
+            self.assertEqual(data, {"title": "a song \ud83d"})
+
     def test_tasks_of_all(self) -> None:
         """Administrators see the owner's name and the channel."""
         data = self.adm.get("/api/task/?p=1&page_size=10").data

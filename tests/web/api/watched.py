@@ -65,6 +65,12 @@ class Watched(Management):
     streams: Streams = field(init=False)
     tail: LogTail = field(init=False)
     news: News = field(factory=News)
+    in_threads: list[str] = field(factory=list)
+
+    def in_thread(self, work: Any, *args: Any) -> Deferred[Any]:
+        """Stands for a thread, and remembers what it did."""
+        self.in_threads.append(work.__name__)
+        return _at_once(work, *args)
 
     @property
     def channels(self) -> Mapping[int, Channel]:
@@ -80,7 +86,7 @@ class Watched(Management):
         return [
             *super().surfaces(),
             Stats(guard, db, clock),
-            Performance(guard, db, self, clock),
+            Performance(guard, db, self, clock, self.in_thread),
             Live(
                 guard,
                 self.streams,
