@@ -190,14 +190,14 @@ class Ledger:
     def barrier(self) -> Deferred[None] | None:
         """Puts every entry so far where a killed process does not take it along.
 
-        To be called after `settle` and before the last byte of the answer is written.
-        It costs one `write` for all entries of this turn, nothing when there are none.
+        To be waited for after `settle` and before the last byte of the answer is
+        written: the entries of a turn of the reactor are written together at its end.
 
         Returns:
-            None, except with JOURNAL_FSYNC=always: then a Deferred to wait for.
+            None when nothing has to be waited for; with JOURNAL_FSYNC=always the
+            Deferred fires only once the disk has it.
         """
-        self._journal.flush_now()
-        return self._journal.synced()
+        return self._journal.safe()
 
     def release_lost(self, now: int) -> Deferred[int]:
         """For the holder of the lease: gives back holds of machines lost for a day.

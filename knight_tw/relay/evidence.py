@@ -40,8 +40,8 @@ async def settle(tab: Tab, usage: Usage | None, produced: Produced) -> Usage:
         evidence, content = COUNTED, ""
     pictures = None if rendered is None else rendered.pictures
     tab.settle(charged, evidence, content, pictures)
-    if tab.synced is not None:
-        await tab.synced
+    if tab.kept is not None:
+        await tab.kept
     return charged
 
 

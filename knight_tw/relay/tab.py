@@ -61,8 +61,8 @@ class Tab:
     Attributes:
         group: The group whose ratio the price has.
         detached: Somebody else will close the tab after the call's end.
-        synced: What must fire before the answer's last byte leaves (only with
-            JOURNAL_FSYNC=always).
+        kept: Fires once the charge is where a killed process does not take it along;
+            before that the answer's last byte must not leave. None = it is there.
     """
 
     _ledger: Ledger
@@ -76,7 +76,7 @@ class Tab:
     _meter: Meter
     closed: bool = False
     detached: bool = False
-    synced: Deferred[None] | None = None
+    kept: Deferred[None] | None = None
     claim: Callable[[], object] | None = None
     """Is called when an answer is here, before it is charged."""
     _hold: Hold | None = None
@@ -207,7 +207,7 @@ class Tab:
         sticky = call.sticky
         if sticky is not None and sticky.charged is not None:
             sticky.charged(sticky.match, call.caller.group, usage, claude)
-        self.synced = self._ledger.barrier()
+        self.kept = self._ledger.barrier()
 
     def _request(self) -> Request:
         """What an expression may look at; nothing for any other price."""

@@ -157,9 +157,9 @@ class Turns:
         )
 
     async def _kept(self) -> None:
-        synced = self._ledger.barrier()
-        if synced is not None:
-            await synced
+        kept = self._ledger.barrier()
+        if kept is not None:
+            await kept
 
     async def _take(self, tokens: int, amount: int) -> None:
         """Holds for the next turn.

@@ -170,7 +170,7 @@ class Crashes(Case):
         self.ledger.settle(
             hold, amount, row("s"), CHANNEL, "provider", instalment=instalment
         )
-        self.ledger.barrier()
+        self.leave()
 
     def total(self) -> tuple[int, int, int, list[str]]:
         """Charged, balance, requests, and the ids of the rows."""

@@ -8,13 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import CancelledError, Deferred, execute
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from knight_tw.ledger.entries import NOTE, Draft, Entry
 from knight_tw.ledger.journal import ALWAYS, INTERVAL, NEVER, Journal
 from knight_tw.ledger.parts import Part, locked, parts_in, read_entries
+
+
+def required(waiter: Deferred[None] | None) -> Deferred[None]:
+    """A waiter that there must be."""
+    assert waiter is not None
+    return waiter
 
 
 class Threads:
@@ -110,6 +116,42 @@ class WritingTests(JournalCase):
         self.journal.flush_now()
         self.journal.flush_now()
         self.assertEqual(len(self.writes), 1)
+
+    def test_safe(self) -> None:
+        """Everybody who waits in a turn hears of its one write, and nobody before."""
+        waiting = []
+        for call in "ab":
+            self.note(call)
+            waiting.append(self.journal.safe())
+        for waiter in waiting:
+            self.assertNoResult(required(waiter))
+        self.clock.advance(0)
+        for waiter in waiting:
+            self.successResultOf(required(waiter))
+        self.assertEqual((len(self.writes), self.calls()), (1, ["a", "b"]))
+        self.assertIsNone(self.journal.safe())
+
+    def test_safe_is_cancelled(self) -> None:
+        """One who waits no more is not told, the others are."""
+        self.note()
+        waiting = [required(self.journal.safe()) for _ in range(2)]
+        waiting[0].cancel()
+        self.failureResultOf(waiting[0], CancelledError)
+        self.clock.advance(0)
+        self.successResultOf(waiting[1])
+
+    def test_refusing_disk_is_not_waited_for(self) -> None:
+        """Who waits when the disk begins to refuse goes on, and nobody waits then."""
+        self.broken = 1
+        self.note()
+        waiter = required(self.journal.safe())
+        self.clock.advance(0)
+        self.successResultOf(waiter)
+        self.assertIsNone(self.journal.safe())
+        self.broken = 0
+        self.note()
+        self.assertIsNone(self.journal.safe())
+        self.assertEqual(len(self.calls()), 2)
 
     def test_sequence(self) -> None:
         """Entries are numbered from 1; a reader may begin anywhere."""
@@ -292,7 +334,7 @@ class SyncTests(JournalCase):
         self.note()
         self.journal.flush_now()
         self.clock.advance(10)
-        self.assertIsNone(self.journal.synced())
+        self.assertIsNone(self.journal.safe())
         self.assertEqual(self.threads.run(), 0)
 
     def test_interval(self) -> None:
@@ -301,7 +343,7 @@ class SyncTests(JournalCase):
         for _ in range(3):
             self.note(journal=journal)
             journal.flush_now()
-        self.assertIsNone(journal.synced())
+        self.assertIsNone(journal.safe())
         self.clock.advance(1.9)
         self.assertEqual(self.threads.run(), 0)
         self.clock.advance(0.1)
@@ -313,11 +355,11 @@ class SyncTests(JournalCase):
         """`always` lets callers wait until the disk has what was written before."""
         journal = self.opened(ALWAYS)
         self.note(journal=journal)
-        journal.flush_now()
-        first = journal.synced()
+        first = journal.safe()
+        self.clock.advance(0)
         self.note(journal=journal)
-        journal.flush_now()
-        second = journal.synced()
+        second = journal.safe()
+        self.clock.advance(0)
         self.assertIsNotNone(first)
         self.assertIsNotNone(second)
         if first is None or second is None:

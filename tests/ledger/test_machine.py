@@ -125,7 +125,7 @@ class Machine(RuleBasedStateMachine):
         if amount <= hold.amount:
             self.covered.add(hold.call_id)
         if leaves:
-            self.ledgers[number].barrier()
+            self.world.leave(self.ledgers[number])
             self.left(number)
 
     @precondition(lambda self: any(self.open))

@@ -25,7 +25,7 @@ class ReplayCase(LedgerCase):
     def charge(self, call: str, amount: int = 100) -> None:
         """Holds, settles, and lets the answer leave."""
         self.ledger.settle(self.hold(call), amount, row(call), CHANNEL)
-        self.ledger.barrier()
+        self.leave()
 
     def die(self) -> None:
         """The process is killed."""
@@ -89,7 +89,7 @@ class ReplayTests(ReplayCase):
         self.done(self.ask("t", in_sql=True))
         settled = self.done(self.ask("s", in_sql=True))
         self.ledger.settle(settled, 100, row("s"))
-        self.ledger.barrier()
+        self.leave()
         self.assertEqual(self.books().held, 2 * 5625)
         self.die()
         self.restart()
@@ -106,7 +106,7 @@ class ReplayTests(ReplayCase):
         living = self.started()
         hold = self.done(living.hold("c", 1, 2, False, 1, 1))
         living.settle(hold, 100, row("c"))
-        living.barrier()
+        self.leave(living)
         kill(other)
         self.restart()
         self.assertEqual(self.books().calls, ["a", "b"])
@@ -216,7 +216,7 @@ class StopTests(ReplayCase):
         self.world.main.late = []
         stopping = self.ledger.stop()
         self.ledger.settle(hold, 100, row("late"), CHANNEL)
-        self.ledger.barrier()
+        self.leave()
         while self.world.main.late:
             self.world.main.late.pop(0).callback(None)
         self.world.main.late = None

@@ -40,7 +40,7 @@ class TwoDatabasesTests(LedgerCase):
         """Holds, settles and lets the answer leave."""
         held = self.hold(call, 1, hold)
         self.ledger.settle(held, amount, row(call), CHANNEL)
-        self.ledger.barrier()
+        self.leave()
 
     def check(self, *calls: str) -> None:
         """These calls, and no others, are in both databases once."""

@@ -217,6 +217,12 @@ class World:
             **settings,
         )
 
+    def leave(self, ledger: Ledger) -> None:
+        """The turn ends, and an answer that waits for its barrier leaves."""
+        kept = ledger.barrier()
+        self.clock.advance(0)
+        assert kept is None or kept.called
+
 
 def kill(ledger: Ledger) -> None:
     """What SIGKILL leaves of a ledger: files and nothing else.
@@ -290,3 +296,7 @@ class LedgerCase(SynchronousTestCase):
     def flush(self) -> None:
         """Applies everything."""
         self.done(self.ledger.flushed())
+
+    def leave(self, ledger: Ledger | None = None) -> None:
+        """An answer leaves, and the turn ends."""
+        self.world.leave(ledger or self.ledger)

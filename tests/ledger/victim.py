@@ -34,7 +34,9 @@ async def call(ledger: Ledger, name: str, poor: bool, in_sql: bool) -> None:
     except KnightError:
         return
     ledger.settle(hold, AMOUNT, row(name, user_id=user, token_id=token), CHANNEL)
-    ledger.barrier()
+    kept = ledger.barrier()
+    if kept is not None:
+        await kept
     os.write(1, f"{name}\n".encode())
 
 

@@ -187,10 +187,12 @@ class Response:
 
     transport: StringTransport
     protocol: Any
+    clock: Clock
 
     @property
     def raw(self) -> bytes:
-        """Every byte."""
+        """Every byte, once this turn of the reactor is over."""
+        self.clock.advance(0)
         value: bytes = self.transport.value()
         return value
 
@@ -401,7 +403,7 @@ class Gateway:
         transport = StringTransport()
         protocol = self.lanes.buildProtocol(None)
         protocol.makeConnection(transport)
-        return Response(transport, protocol)
+        return Response(transport, protocol, self.clock)
 
     def request(
         self,
@@ -412,7 +414,7 @@ class Gateway:
         key: str = f"sk-{KEY}",
         headers: dict[str, str] | None = None,
     ) -> Response:
-        """Sends a request on a connection of its own."""
+        """Sends a request on a connection of its own; this turn of the reactor ends."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         if body is None:
             data = b""
@@ -424,6 +426,7 @@ class Gateway:
         response = self.connect()
         head = f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode()
         response.protocol.dataReceived(head + data)
+        self.clock.advance(0)
         return response
 
     def chat(self, **members: Any) -> Response:
@@ -434,6 +437,7 @@ class Gateway:
 
     def logs(self, kind: int = 2) -> list[dict[str, Any]]:
         """Log rows of one type, oldest first, `other` decoded."""
+        self.clock.advance(0)
         self.case.successResultOf(self.ledger.flushed())
         table = schema.logs
 
@@ -446,10 +450,12 @@ class Gateway:
 
     def journal(self) -> bytes:
         """Everything the journal holds on disk."""
+        self.clock.advance(0)
         return b"".join(part.read_bytes() for part in self.folder.glob("*.log"))
 
     def quota(self) -> int:
         """The user's balance in the database."""
+        self.clock.advance(0)
         self.case.successResultOf(self.ledger.flushed())
         table = schema.users
         return int(

@@ -52,6 +52,7 @@ class Cases:
         self.gateway.chat()
         self.gateway.clock.advance(3)
         answer.callback(chat()(self.gateway.provider))
+        self.gateway.clock.advance(0)
         self.assertEqual(self.total(Dialect.CHAT, False, "whole"), (1, 3.0))
         self.assertEqual(self.total(Dialect.CHAT, False, "first_byte"), (1, 3.0))
         self.assertEqual(self.total(Dialect.CHAT, False, "overhead"), (1, 0.0))
@@ -100,6 +101,7 @@ class Cases:
         answer.arrived(delta("hi"))
         self.gateway.clock.advance(5)
         answer.arrived(usage_event() + DONE)
+        self.gateway.clock.advance(0)
         self.assertEqual(self.meter.streams, 0)
         self.assertEqual(self.meter.calls, {(Dialect.CHAT, Mode.CHAT, True, 200): 1})
         self.assertEqual(self.total(Dialect.CHAT, True, "whole"), (1, 7.0))
@@ -126,6 +128,7 @@ class Cases:
         client.leave()
         self.assertEqual(self.gateway.relaying.relay.drains, 1)
         answer.arrived(usage_event() + DONE)
+        self.gateway.clock.advance(0)
         self.assertEqual(self.gateway.relaying.relay.drains, 0)
         self.assertEqual(self.meter.interrupted, {("client", "drain"): 1})
 
