@@ -92,6 +92,7 @@ def run(words: list[str]) -> int:
     except usage.UsageError as error:
         sys.stderr.write(f"knight run: {error} (knight run --help lists the options)\n")
         return MISUSED
+    _install_reactor()
     observer = OBSERVERS[options["log-format"]]
     config = Foreground()
     config.parseOptions(
@@ -99,6 +100,14 @@ def run(words: list[str]) -> int:
     )
     twistd.runApp(config)
     return 0
+
+
+def _install_reactor() -> None:
+    """Our reactor, where it exists and there is none yet."""
+    if sys.platform == "linux" and "twisted.internet.reactor" not in sys.modules:
+        from knight_tw import reactor
+
+        reactor.install()
 
 
 def bring(words: list[str]) -> int:

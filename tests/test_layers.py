@@ -26,7 +26,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "payments",
     ),
     # 2: databases, Redis, sockets, the event loop
-    ("background", "storage", "cache", "protocols", "upstream", "addresses"),
+    (
+        *("background", "storage", "cache", "protocols", "upstream", "addresses"),
+        "reactor",
+    ),
     # 3: use cases
     (
         "jobs",
