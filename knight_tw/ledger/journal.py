@@ -15,11 +15,11 @@ When is a line safe?
 --------------------
 `append` puts it into memory, and everything appended in one turn of the reactor is
 written by one `write` at the end of that turn (a `write` costs as much as a fifth of a
-call). Whoever is about to send the last byte of an answer waits for `safe()` first.
-From then on a killed process loses nothing. A killed machine may lose what was not
-synced: with the policy `interval` the last second or so, with `never` what the kernel
-had not written by itself; with `always` nothing that `safe()` waited for. Syncing
-happens in a thread.
+call). The last byte of an answer is sent by what `when_safe` calls. From then on a
+killed process loses nothing. A killed machine may lose what was not synced: with the
+policy `interval` the last second or so, with `never` what the kernel had not written by
+itself; with `always` nothing that `when_safe` was asked about. Syncing happens in a
+thread.
 
 A disk that refuses (full, broken) does not stop calls that are under way: their lines
 wait in memory and are written when it takes them again. New holds are refused meanwhile
@@ -37,6 +37,7 @@ import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,6 +54,9 @@ T = TypeVar("T")
 
 InThread = Callable[[Callable[[], Any]], Deferred[Any]]
 """Runs a function in some thread that is not the reactor's."""
+
+Then = Callable[[], None]
+"""What waits until an entry is safe."""
 
 ALWAYS, INTERVAL, NEVER = "always", "interval", "never"
 """Policies of JOURNAL_FSYNC."""
@@ -108,7 +112,7 @@ class Journal:
     _part_size: int = 0
     _buffer: bytearray = field(factory=bytearray)
     _turn: IDelayedCall | None = None
-    _waiters: list[Deferred[None]] = field(factory=list)
+    _waiters: list[Then] = field(factory=list)
     _refused: bool = False
     _new_name: bool = False
     """A file was made since the directory was last synced."""
@@ -120,7 +124,7 @@ class Journal:
     _syncing: Deferred[None] | None = None
     _sync_again: bool = False
     _sync_timer: IDelayedCall | None = None
-    _sync_waiters: list[Deferred[None]] = field(factory=list)
+    _sync_waiters: list[Then] = field(factory=list)
 
     def open(self) -> None:
         """Begin a journal with a new id.
@@ -196,27 +200,25 @@ class Journal:
         self.flush_now()
         if self._sync_waiters:
             self._sync()
-        for waiter in waiters:
-            waiter.callback(None)
+        _call(waiters)
 
-    def safe(self) -> Deferred[None] | None:
-        """Waits until a killed process does not take along what was appended so far,
-        with the policy `always` a killed machine neither. None when that is so already.
+    def when_safe(self, then: Then) -> None:
+        """Calls `then` once a killed process does not take along what was appended so
+        far, with the policy `always` a killed machine neither; at once when that is so.
 
         A disk that refuses is not waited for.
         """
         if self._refused:
             self.flush_now()
-        writing = bool(self._buffer) and not self._refused
-        if self._file is None or not (writing or self._policy == ALWAYS):
-            return None
-        waiter: Deferred[None] = Deferred()
-        if writing:
-            self._waiters.append(waiter)
-        else:
-            self._sync_waiters.append(waiter)
-            self._sync()
-        return waiter
+        if self._file is not None:
+            if self._buffer and not self._refused:
+                self._waiters.append(then)
+                return
+            if self._policy == ALWAYS:
+                self._sync_waiters.append(then)
+                self._sync()
+                return
+        then()
 
     def flush_now(self) -> None:
         """Hands everything appended so far to the kernel; costs nothing when idle."""
@@ -282,13 +284,12 @@ class Journal:
         self._syncing.addErrback(_not_synced)
         self._syncing.addCallback(self._synced, waiters)
 
-    def _synced(self, _: None, waiters: list[Deferred[None]]) -> None:
+    def _synced(self, _: None, waiters: list[Then]) -> None:
         self._syncing = None
         if self._sync_again:
             self._sync_again = False
             self._sync()
-        for waiter in waiters:
-            waiter.callback(None)
+        _call(waiters)
 
     def mark(self) -> int:
         """The boundary of a flush: the newest entry. `applied` is told of it later."""
@@ -332,7 +333,7 @@ class Journal:
     async def _close(self, keep: bool) -> bool:
         while self._syncing is not None:
             done: Deferred[None] = Deferred()
-            self._sync_waiters.append(done)
+            self._sync_waiters.append(partial(done.callback, None))
             self._sync_again = True
             await done
         file, self._file = self._file, None
@@ -355,6 +356,14 @@ class Journal:
         if self._part is not None:
             remove(self._part, keep=self._part in self._damaged)
         (self._directory / f"{self.id}.lock").unlink(missing_ok=True)
+
+
+def _call(waiters: list[Then]) -> None:
+    for then in waiters:
+        try:
+            then()
+        except Exception:  # noqa: BLE001 - the others wait, too
+            log.failure("what had waited for the journal failed")
 
 
 def _sync_and_close(descriptors: list[int]) -> None:

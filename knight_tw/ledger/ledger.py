@@ -47,7 +47,7 @@ class Ledger:
     """Holds, settles and releases; exactly once, whatever kills the process.
 
     `start` before anything else. After `settle`, and before the last byte of the answer
-    leaves, `barrier`.
+    leaves, the `barrier`.
 
     Args:
         db: The main database.
@@ -187,17 +187,15 @@ class Ledger:
         """Fires when everything so far is applied; fails as the database does."""
         return self._writer.flush()
 
-    def barrier(self) -> Deferred[None] | None:
-        """Puts every entry so far where a killed process does not take it along.
+    def barrier(self, then: Callable[[], None]) -> None:
+        """Calls `then` once no entry so far is lost with a killed process.
 
-        To be waited for after `settle` and before the last byte of the answer is
-        written: the entries of a turn of the reactor are written together at its end.
-
-        Returns:
-            None when nothing has to be waited for; with JOURNAL_FSYNC=always the
-            Deferred fires only once the disk has it.
+        What sends the last byte of an answer goes through here after its `settle`: the
+        entries of a turn of the reactor are written together at its end. Without such
+        entries `then` is called at once; with JOURNAL_FSYNC=always once the disk has
+        them.
         """
-        return self._journal.safe()
+        self._journal.when_safe(then)
 
     def release_lost(self, now: int) -> Deferred[int]:
         """For the holder of the lease: gives back holds of machines lost for a day.

@@ -114,6 +114,11 @@ class Outlet:
         self.answered = True
         self._put(piece)
 
+    def finish(self, piece: bytes) -> None:
+        """The last part of the answer."""
+        self.write(piece)
+        self.end()
+
     def end(self) -> None:
         """The answer is complete."""
         self.stop()

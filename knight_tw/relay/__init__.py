@@ -115,6 +115,8 @@ class Relay:
 
     def left(self, call: Call, running: Deferred[int]) -> None:
         """The client has gone: end the call, or let it run unheard for its usage."""
+        if running.called:
+            return  # only its last bytes were to leave
         if self._policy(call) != "drain" or self.drains >= self._drain_most:
             running.cancel()
             return

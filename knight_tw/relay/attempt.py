@@ -8,6 +8,7 @@ on so that the surface ends the stream with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol, TypeVar
 
 from attrs import define
@@ -284,15 +285,14 @@ class Wire:
         translation, whole = prepared.translation, self._read(prepared, answer, data)
         charged = await evidence.settle(tab, whole.usage, whole.produced)
         if call.stream:
-            outlet.write(translation.restreamed(whole))
-            outlet.end()
+            tab.leave(partial(outlet.finish, translation.restreamed(whole)))
             return
         counted = whole.tells_usage and whole.usage is None
         body = with_usage(whole.body, charged) if counted else whole.body
         kind = _kind_of(whole, answer)
         headers = [*outlet.headers(), kind, *_copied(answer, prepared)]
         outlet.answered = True
-        outlet.reply.whole(200, headers, body)
+        tab.leave(partial(outlet.reply.whole, 200, headers, body))
 
     def _read(self, prepared: Prepared, answer: Answer, data: bytes) -> Whole:
         """The client's form of a complete answer, in whatever framing it came."""
@@ -333,8 +333,8 @@ class Wire:
             raise EmptyAnswer("the upstream's answer is empty")
         self._note_end(call, "done" if machine.finished else "eof")
         charged = await evidence.settle(tab, machine.usage, machine.produced)
-        outlet.write(b"".join([pump.held(), *machine.close(charged)]))
-        outlet.end()
+        last = b"".join([pump.held(), *machine.close(charged)])
+        tab.leave(partial(outlet.finish, last))
 
     def _reading(
         self, call: Call, outlet: Outlet, prepared: Prepared, answer: Answer

@@ -23,7 +23,6 @@ UNBILLED = "the upstream gave no billing information"
 async def settle(tab: Tab, usage: Usage | None, produced: Produced) -> Usage:
     """Charge a finished or broken-off answer once; the usage it was charged by.
 
-    When it returns, the charge is where a killed process does not take it along.
     `usage` of an answer that broke off may know the prompt but not the completion.
     """
     tab.closing()
@@ -40,8 +39,6 @@ async def settle(tab: Tab, usage: Usage | None, produced: Produced) -> Usage:
         evidence, content = COUNTED, ""
     pictures = None if rendered is None else rendered.pictures
     tab.settle(charged, evidence, content, pictures)
-    if tab.kept is not None:
-        await tab.kept
     return charged
 
 

@@ -61,8 +61,6 @@ class Tab:
     Attributes:
         group: The group whose ratio the price has.
         detached: Somebody else will close the tab after the call's end.
-        kept: Fires once the charge is where a killed process does not take it along;
-            before that the answer's last byte must not leave. None = it is there.
     """
 
     _ledger: Ledger
@@ -76,7 +74,6 @@ class Tab:
     _meter: Meter
     closed: bool = False
     detached: bool = False
-    kept: Deferred[None] | None = None
     claim: Callable[[], object] | None = None
     """Is called when an answer is here, before it is charged."""
     _hold: Hold | None = None
@@ -207,7 +204,11 @@ class Tab:
         sticky = call.sticky
         if sticky is not None and sticky.charged is not None:
             sticky.charged(sticky.match, call.caller.group, usage, claude)
-        self.kept = self._ledger.barrier()
+
+    def leave(self, send: Callable[[], None]) -> None:
+        """Has the last of an answer sent once the charge is where a killed process does
+        not take it along."""
+        self._ledger.barrier(send)
 
     def _request(self) -> Request:
         """What an expression may look at; nothing for any other price."""

@@ -8,6 +8,8 @@ its hold for the next. Billing specification, sections 6 and 9.
 
 from __future__ import annotations
 
+from functools import partial
+
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -157,9 +159,9 @@ class Turns:
         )
 
     async def _kept(self) -> None:
-        kept = self._ledger.barrier()
-        if kept is not None:
-            await kept
+        kept: Deferred[None] = Deferred()
+        self._ledger.barrier(partial(kept.callback, None))
+        await kept
 
     async def _take(self, tokens: int, amount: int) -> None:
         """Holds for the next turn.

@@ -5,22 +5,17 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, execute
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from knight_tw.ledger.entries import NOTE, Draft, Entry
 from knight_tw.ledger.journal import ALWAYS, INTERVAL, NEVER, Journal
 from knight_tw.ledger.parts import Part, locked, parts_in, read_entries
-
-
-def required(waiter: Deferred[None] | None) -> Deferred[None]:
-    """A waiter that there must be."""
-    assert waiter is not None
-    return waiter
 
 
 class Threads:
@@ -52,6 +47,7 @@ class JournalCase(SynchronousTestCase):
         self.clock = Clock()
         self.threads = Threads()
         self.writes: list[int] = []
+        self.told: list[str] = []
         self.broken = 0
         self.journal = self.opened()
         self.writes.clear()
@@ -117,41 +113,39 @@ class WritingTests(JournalCase):
         self.journal.flush_now()
         self.assertEqual(len(self.writes), 1)
 
-    def test_safe(self) -> None:
+    def test_when_safe(self) -> None:
         """Everybody who waits in a turn hears of its one write, and nobody before."""
-        waiting = []
         for call in "ab":
             self.note(call)
-            waiting.append(self.journal.safe())
-        for waiter in waiting:
-            self.assertNoResult(required(waiter))
+            self.journal.when_safe(partial(self.told.append, call))
+        self.assertEqual(self.told, [])
         self.clock.advance(0)
-        for waiter in waiting:
-            self.successResultOf(required(waiter))
+        self.assertEqual(self.told, ["a", "b"])
         self.assertEqual((len(self.writes), self.calls()), (1, ["a", "b"]))
-        self.assertIsNone(self.journal.safe())
+        self.journal.when_safe(partial(self.told.append, "c"))
+        self.assertEqual(self.told, ["a", "b", "c"])
 
-    def test_safe_is_cancelled(self) -> None:
-        """One who waits no more is not told, the others are."""
+    def test_a_bug_is_nobody_elses(self) -> None:
+        """When one who waits fails, the others still hear of it."""
         self.note()
-        waiting = [required(self.journal.safe()) for _ in range(2)]
-        waiting[0].cancel()
-        self.failureResultOf(waiting[0], CancelledError)
+        self.journal.when_safe(lambda: self.told.append(str(1 / 0)))
+        self.journal.when_safe(partial(self.told.append, "b"))
         self.clock.advance(0)
-        self.successResultOf(waiting[1])
+        self.assertEqual(self.told, ["b"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_refusing_disk_is_not_waited_for(self) -> None:
         """Who waits when the disk begins to refuse goes on, and nobody waits then."""
         self.broken = 1
         self.note()
-        waiter = required(self.journal.safe())
+        self.journal.when_safe(partial(self.told.append, "a"))
         self.clock.advance(0)
-        self.successResultOf(waiter)
-        self.assertIsNone(self.journal.safe())
+        self.journal.when_safe(partial(self.told.append, "b"))
+        self.assertEqual(self.told, ["a", "b"])
         self.broken = 0
         self.note()
-        self.assertIsNone(self.journal.safe())
-        self.assertEqual(len(self.calls()), 2)
+        self.journal.when_safe(partial(self.told.append, "c"))
+        self.assertEqual((self.told, len(self.calls())), (["a", "b", "c"], 2))
 
     def test_sequence(self) -> None:
         """Entries are numbered from 1; a reader may begin anywhere."""
@@ -334,7 +328,8 @@ class SyncTests(JournalCase):
         self.note()
         self.journal.flush_now()
         self.clock.advance(10)
-        self.assertIsNone(self.journal.safe())
+        self.journal.when_safe(partial(self.told.append, "at once"))
+        self.assertEqual(self.told, ["at once"])
         self.assertEqual(self.threads.run(), 0)
 
     def test_interval(self) -> None:
@@ -343,7 +338,8 @@ class SyncTests(JournalCase):
         for _ in range(3):
             self.note(journal=journal)
             journal.flush_now()
-        self.assertIsNone(journal.safe())
+        journal.when_safe(partial(self.told.append, "at once"))
+        self.assertEqual(self.told, ["at once"])
         self.clock.advance(1.9)
         self.assertEqual(self.threads.run(), 0)
         self.clock.advance(0.1)
@@ -355,20 +351,19 @@ class SyncTests(JournalCase):
         """`always` lets callers wait until the disk has what was written before."""
         journal = self.opened(ALWAYS)
         self.note(journal=journal)
-        first = journal.safe()
+        journal.when_safe(partial(self.told.append, "first"))
         self.clock.advance(0)
         self.note(journal=journal)
-        second = journal.safe()
+        journal.when_safe(partial(self.told.append, "second"))
         self.clock.advance(0)
-        self.assertIsNotNone(first)
-        self.assertIsNotNone(second)
-        if first is None or second is None:
-            return
-        while self.threads.run():
-            if not first.called:
-                self.assertNoResult(second)
-        self.successResultOf(first)
-        self.successResultOf(second)
+        self.assertEqual(self.told, [])
+        self.threads.run()
+        self.assertEqual(self.told, ["first"])
+        self.threads.run()
+        self.assertEqual(self.told, ["first", "second"])
+        journal.when_safe(partial(self.told.append, "third"))
+        self.assertEqual(self.threads.run(), 1)
+        self.assertEqual(self.told, ["first", "second", "third"])
 
     def test_close_waits(self) -> None:
         """Closing waits for a sync under way."""

@@ -52,7 +52,6 @@ class Cases:
         self.gateway.chat()
         self.gateway.clock.advance(3)
         answer.callback(chat()(self.gateway.provider))
-        self.gateway.clock.advance(0)
         self.assertEqual(self.total(Dialect.CHAT, False, "whole"), (1, 3.0))
         self.assertEqual(self.total(Dialect.CHAT, False, "first_byte"), (1, 3.0))
         self.assertEqual(self.total(Dialect.CHAT, False, "overhead"), (1, 0.0))
@@ -101,7 +100,6 @@ class Cases:
         answer.arrived(delta("hi"))
         self.gateway.clock.advance(5)
         answer.arrived(usage_event() + DONE)
-        self.gateway.clock.advance(0)
         self.assertEqual(self.meter.streams, 0)
         self.assertEqual(self.meter.calls, {(Dialect.CHAT, Mode.CHAT, True, 200): 1})
         self.assertEqual(self.total(Dialect.CHAT, True, "whole"), (1, 7.0))
@@ -118,6 +116,18 @@ class Cases:
         self.assertEqual(self.meter.interrupted, {("client", "delivered"): 1})
         self.assertEqual(self.meter.streams, 0)
 
+    def test_a_client_that_leaves_when_all_is_done(self) -> None:
+        """Nothing was interrupted when only the last bytes were to leave."""
+        self.gateway.channel(stream())
+        self.gateway.option("relay.default_interrupt_policy", "drain")
+        client = self.gateway.chat(stream=True)
+        self.gateway.provider.answers[-1].arrived(delta("hi") + usage_event() + DONE)
+        client.leave()
+        self.gateway.clock.advance(0)
+        self.assertEqual(self.meter.calls, {(Dialect.CHAT, Mode.CHAT, True, 200): 1})
+        self.assertEqual(self.meter.interrupted, {})
+        self.assertEqual(self.gateway.logs()[0]["prompt_tokens"], 10)
+
     def test_a_drained_stream(self) -> None:
         """Counts once, and is a drain until its end."""
         self.gateway.channel(stream())
@@ -128,7 +138,6 @@ class Cases:
         client.leave()
         self.assertEqual(self.gateway.relaying.relay.drains, 1)
         answer.arrived(usage_event() + DONE)
-        self.gateway.clock.advance(0)
         self.assertEqual(self.gateway.relaying.relay.drains, 0)
         self.assertEqual(self.meter.interrupted, {("client", "drain"): 1})
 

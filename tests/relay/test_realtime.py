@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -683,7 +684,7 @@ class SlowLedger:
     def __init__(self, ledger: Any) -> None:
         self._ledger = ledger
         self.holds: list[Deferred[Any]] | None = None
-        self.barriers: list[Deferred[None]] | None = None
+        self.barriers: list[Callable[[], None]] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
@@ -698,14 +699,12 @@ class SlowLedger:
         waiting.addCallback(lambda _: granted)
         return waiting
 
-    def barrier(self) -> Deferred[None] | None:
+    def barrier(self, then: Callable[[], None]) -> None:
         """On disk when the test says so."""
         if self.barriers is None:
-            found: Deferred[None] | None = self._ledger.barrier()
-            return found
-        waiting: Deferred[None] = Deferred()
-        self.barriers.append(waiting)
-        return waiting
+            self._ledger.barrier(then)
+        else:
+            self.barriers.append(then)
 
 
 class Waiting(Case):
@@ -725,7 +724,7 @@ class Waiting(Case):
         self.tell(used(100, 50))
         self.tell({"type": "later"})
         self.assertEqual(self.client.heard, [])
-        self.ledger.barriers.pop().callback(None)
+        self.ledger.barriers.pop()()
         self.gateway.pump()
         kinds = [event["type"] for event in self.client.events]
         self.assertEqual(kinds, ["response.done", "later"])
