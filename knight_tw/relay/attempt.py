@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol, TypeVar
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
@@ -33,6 +33,7 @@ from knight_tw.relay.media import SameSpeech
 from knight_tw.relay.patience import begun_by
 from knight_tw.relay.plan import Plan, Prepared
 from knight_tw.relay.reasoning import ReasoningMemory
+from knight_tw.relay.straight import Straight
 from knight_tw.relay.tab import Tab
 from knight_tw.relay.translate import Whole
 from knight_tw.upstream import Upstream
@@ -104,6 +105,7 @@ class Wire:
     _policy: Callable[[Call], str]
     _meter: Meter
     _reasoning: ReasoningMemory
+    _straight: Straight = field(factory=Straight)
 
     async def exchange(
         self, call: Call, attempt: Attempt, tab: Tab, outlet: Outlet
@@ -114,7 +116,9 @@ class Wire:
             KnightError: the attempt failed; `outlet.answered` tells whether a part of
                 the answer had gone out.
         """
-        prepared = await self._prepared(call, attempt, tab.knobs)
+        prepared = self._straight.prepared(call, attempt, tab.knobs)
+        if prepared is None:
+            prepared = await self._prepared(call, attempt, tab.knobs)
         if call.stream and call.dialect is not Dialect.GEMINI:
             outlet.start()
         answer = await self._send(call, attempt, prepared)

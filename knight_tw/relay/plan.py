@@ -61,9 +61,9 @@ _OWN_FORM: Mapping[Mode, Dialect] = {
 """Kinds of work that are named after their dialect; all others are OpenAI's."""
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Prepared:
-    """Where an attempt goes, with what, and how its answer is read.
+    """Where an attempt goes, with what, and how its answer is read. Never changed.
 
     Attributes:
         guarded: The address passes the outbound guard first.
@@ -80,9 +80,9 @@ class Prepared:
     proxy: str
     guarded: bool
     forward_limits: bool
-    exchange: Exchange | None
-    token: str = field(repr=False)
-    recorder: recall.Recorder | None
+    exchange: Exchange | None = None
+    token: str = field(default="", repr=False)
+    recorder: recall.Recorder | None = None
 
 
 @frozen(eq=False)
