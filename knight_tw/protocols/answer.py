@@ -146,6 +146,19 @@ class Answer:
         self.resume()
         return self._reading
 
+    def here(self, limit: int) -> bytes | None:
+        """The whole body when it has come already, as `read` would give it; else None.
+
+        Args:
+            limit: Most bytes.
+        """
+        if not self._over or self._error is not None or self._size > limit:
+            return None
+        if self.get("content-encoding"):
+            return None
+        chunks, self._chunks = self._chunks, []
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
     def deliver(
         self, receiver: Receiver, idle_timeout: float, *, decode: bool = False
     ) -> None:

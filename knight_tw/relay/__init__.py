@@ -11,6 +11,7 @@ Failures travel as `KnightError` to the surface, which renders them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
@@ -94,16 +95,27 @@ class Relay:
         outlet = Outlet(reply, told, self._clock, knobs.ping_seconds)
         tab: Tab | None = None
         try:
-            await self._read(call)
+            if call.mode in UPLOADING or call.head.get("content-encoding"):
+                await self._decode(call)
+            reading.read_model(call)
+            check_model(call)
             walk = walk_for(call, knobs)
-            pick = await self._choosing.first(call, walk)
+            drawn = self._choosing.first(call, walk)
+            pick = drawn if isinstance(drawn, Pick) else await drawn
             reading.validate(call, knobs)
             _check_words(call, knobs)
             if call.mode is Mode.COUNT_TOKENS:
                 return await self._count_tokens(call, pick, outlet, knobs)
             tab = self._tab(call, pick.group, knobs)
-            await tab.open()
-            return await self._attempts(call, tab, walk, pick, outlet)
+            if not tab.opens_at_once():
+                await tab.open()
+            return await self._choosing.serve(
+                call,
+                walk,
+                pick,
+                partial(self._once, call, walk, tab, outlet),
+                lambda: outlet.answered or outlet.reply.gone,
+            )
         except KnightError as error:
             self._record(call, error)
             raise
@@ -152,40 +164,32 @@ class Relay:
         outlet.reply.whole(200, [*outlet.headers(), json], body)
         return 200
 
-    async def _read(self, call: Call) -> None:
-        """The body, its content coding undone, and the model it asks for."""
+    async def _decode(self, call: Call) -> None:
+        """Undoes the body's content coding, and reads a form."""
         coding = call.head.get("content-encoding")
         if coding:
             call.body = await self._inflate(call.body, coding)
         kind = call.head.get("content-type") if call.mode in UPLOADING else ""
         if kind and is_form(kind):
             call.form = await self._inflate.form(call.body, kind)
-        reading.read_model(call)
-        check_model(call)
 
-    async def _attempts(
-        self, call: Call, tab: Tab, walk: GroupWalk, pick: Pick, outlet: Outlet
+    async def _once(
+        self, call: Call, walk: GroupWalk, tab: Tab, outlet: Outlet, attempt: Attempt
     ) -> int:
-        """Try channels until one answers or the rules say stop."""
-
-        async def once(attempt: Attempt) -> int:
-            if attempt.group != tab.group:
-                tab.reprice(attempt.group, self._price(call, attempt.group, tab.knobs))
-            after = hedge_delay(call, attempt, tab.knobs.hedge_percent)
-            try:
-                if after:
-                    return await self._hedging.exchange(
-                        call, walk, attempt, tab, outlet, after
-                    )
-                return await self._wire.exchange(call, attempt, tab, outlet)
-            except (KnightError, CancelledError):
-                if outlet.answered:
-                    self._choosing.answered(call)
-                raise
-
-        return await self._choosing.serve(
-            call, walk, pick, once, lambda: outlet.answered or outlet.reply.gone
-        )
+        """One attempt, at the price of its group, with a hedge where it may have one."""
+        if attempt.group != tab.group:
+            tab.reprice(attempt.group, self._price(call, attempt.group, tab.knobs))
+        after = hedge_delay(call, attempt, tab.knobs.hedge_percent)
+        try:
+            if after:
+                return await self._hedging.exchange(
+                    call, walk, attempt, tab, outlet, after
+                )
+            return await self._wire.exchange(call, attempt, tab, outlet)
+        except (KnightError, CancelledError):
+            if outlet.answered:
+                self._choosing.answered(call)
+            raise
 
     def _tab(self, call: Call, group: str, knobs: Knobs) -> Tab:
         price = self._price(call, group, knobs)

@@ -7,7 +7,7 @@ on so that the surface ends the stream with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -204,9 +204,11 @@ class Wire:
             for url, (kind, data) in zip(urls, found, strict=True)
         }
 
-    async def _send(self, call: Call, attempt: Attempt, prepared: Prepared) -> Answer:
+    def _send(
+        self, call: Call, attempt: Attempt, prepared: Prepared
+    ) -> Awaitable[Answer]:
         own = attempt.channel.settings.get("first_token_timeout_seconds")
-        if isinstance(own, int | float) and own > 0:
+        if own and isinstance(own, int | float) and own > 0:
             attempt.begin_by = self._clock.seconds() + own
         if call.record is not None:
             attempt.sent = self._clock.seconds()
@@ -219,7 +221,7 @@ class Wire:
             guarded=prepared.guarded,
             first_byte_timeout=self._first_byte(call),
         )
-        return await self._waited(call, sent)
+        return self._waited(call, sent)
 
     async def _waited(
         self, call: Call, work: Deferred[T], begun: Callable[[], bool] = _never
@@ -282,12 +284,15 @@ class Wire:
         answer: Answer,
     ) -> None:
         """An answer in one piece: charged, then sent."""
-        limits = self._timeouts
-        seconds = limits.whole or limits.first_byte
-        reading = answer.read(self._answer_limit, seconds)
-        data = await self._waited(call, reading, lambda: answer.begun)
+        data = answer.here(self._answer_limit)
+        if data is None:
+            limits = self._timeouts
+            reading = answer.read(self._answer_limit, limits.whole or limits.first_byte)
+            data = await self._waited(call, reading, lambda: answer.begun)
         translation, whole = prepared.translation, self._read(prepared, answer, data)
-        charged = await evidence.settle(tab, whole.usage, whole.produced)
+        charged = evidence.settle_reported(tab, whole.usage, whole.produced)
+        if charged is None:
+            charged = await evidence.settle_counted(tab, whole.usage, whole.produced)
         if call.stream:
             tab.leave(partial(outlet.finish, translation.restreamed(whole)))
             return

@@ -96,23 +96,32 @@ class Choosing:
     def __attrs_post_init__(self) -> None:
         self._explainer = Explainer(self._draw, self._capacity)
 
-    async def first(self, call: Call, walk: GroupWalk) -> Pick:
+    def first(self, call: Call, walk: GroupWalk) -> Pick | Awaitable[Pick]:
         """The channel of the first attempt: the one that the call's conversation is on,
         else one that is drawn. `over` must follow, whatever becomes of the call.
 
-        Raises:
+        Returns:
+            The pick itself when no memory of a conversation has to be asked.
+
+        Raises (at once, or when it is awaited):
             NoChannel: 404 when no group of the caller has the model, else 503.
             ChannelSaturated: every channel that could serve is full.
         """
         if self._view.knobs.explain:
             call.record = self._explainer.open(call, self._clock.seconds())
-        pick = None
         if self._affinity.matches(call, self._view.knobs.affinity):
-            pick = await self._affinity.pick(
-                call, walk, self._view.routes, self._draw, _known, self._capacity
-            )
-            self._explainer.kept(call, self._view.routes, pick)
-        pick = pick or self._drawn(call, walk)
+            return self._remembered(call, walk)
+        return self._seated(call, walk, self._drawn(call, walk))
+
+    async def _remembered(self, call: Call, walk: GroupWalk) -> Pick:
+        pick = await self._affinity.pick(
+            call, walk, self._view.routes, self._draw, _known, self._capacity
+        )
+        self._explainer.kept(call, self._view.routes, pick)
+        return self._seated(call, walk, pick or self._drawn(call, walk))
+
+    def _seated(self, call: Call, walk: GroupWalk, pick: Pick | None) -> Pick:
+        """The call is on the picked channel now."""
         if pick is not None and not self._capacity.full(pick.channel):
             self._capacity.enter(call, pick.channel)
             return pick

@@ -21,24 +21,40 @@ UNBILLED = "the upstream gave no billing information"
 
 
 async def settle(tab: Tab, usage: Usage | None, produced: Produced) -> Usage:
-    """Charge a finished or broken-off answer once; the usage it was charged by.
+    """Charges a finished or broken-off answer once; the usage it was charged by.
 
     `usage` of an answer that broke off may know the prompt but not the completion.
     """
+    reported = settle_reported(tab, usage, produced)
+    if reported is not None:
+        return reported
+    return await settle_counted(tab, usage, produced)
+
+
+def settle_reported(tab: Tab, usage: Usage | None, produced: Produced) -> Usage | None:
+    """Charges an answer whose usage the provider has reported, as nearly always; else
+    None, and `settle_counted` has to follow."""
     tab.closing()
+    if usage is None or not (usage.completion or not produced.characters):
+        return None
+    pictures = produced.pictures if isinstance(produced, Rendered) else None
+    tab.settle(usage, PROVIDER, "", pictures)
+    return usage
+
+
+async def settle_counted(tab: Tab, usage: Usage | None, produced: Produced) -> Usage:
+    """Charges an answer by what was delivered; see `settle`."""
     rendered = produced if isinstance(produced, Rendered) else None
-    if usage is not None and (usage.completion or not produced.characters):
-        charged, evidence, content = usage, PROVIDER, ""
-    elif rendered is not None and rendered.there:
+    if rendered is not None and rendered.there:
         charged = await _reckoned(tab, rendered)
-        evidence, content = COUNTED, ""
+        content = ""
     elif not produced.characters and usage is None and not tab.input_only:
-        charged, evidence, content = Usage(), COUNTED, UNBILLED
+        charged, content = Usage(), UNBILLED
     else:
         charged = await _counted(tab, usage or Usage(), produced)
-        evidence, content = COUNTED, ""
+        content = ""
     pictures = None if rendered is None else rendered.pictures
-    tab.settle(charged, evidence, content, pictures)
+    tab.settle(charged, COUNTED, content, pictures)
     return charged
 
 

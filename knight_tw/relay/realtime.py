@@ -52,6 +52,7 @@ from knight_tw.relay.knobs import Knobs
 from knight_tw.relay.plan import provider_of
 from knight_tw.relay.tab import Count
 from knight_tw.relay.turns import Turns
+from knight_tw.routing import Pick
 from knight_tw.wire import envelope, masking
 from knight_tw.wire.realtime import Turn, Watch
 
@@ -283,7 +284,8 @@ class RealtimeRelay:
             call.model, call.stream = model_of(call.head.query), True
             check_model(call)
             walk = walk_for(call, knobs)
-            pick = await self._choosing.first(call, walk)
+            drawn = self._choosing.first(call, walk)
+            pick = drawn if isinstance(drawn, Pick) else await drawn
             turns = self._turns(call, pick.group, knobs)
             await turns.open()
             paid = turns

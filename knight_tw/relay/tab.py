@@ -79,22 +79,27 @@ class Tab:
     _hold: Hold | None = None
     _estimate: int | None = None
 
+    def opens_at_once(self) -> bool:
+        """Sets money aside for the call where nothing has to be asked for that, as
+        nearly always; False says nothing about the caller: `open` decides."""
+        user, token, unlimited = self._who()
+        call_id = self._call.request_id
+        if pricing.is_free(self.price) and not self.knobs.hold_free_models:
+            self._hold = self._ledger.free_hold(call_id, user, token, unlimited)
+        else:
+            hold = self._hold_for(self._call.weight)
+            self._hold = self._ledger.quick_hold(call_id, user, token, unlimited, hold)
+        return self._hold is not None
+
     async def open(self) -> None:
-        """Set money aside for the call.
+        """Sets money aside for a call that does not open at once.
 
         Raises:
             UserQuotaShort, TokenQuotaShort, LedgerFull, DatabaseAway.
         """
         user, token, unlimited = self._who()
-        call_id = self._call.request_id
-        if pricing.is_free(self.price) and not self.knobs.hold_free_models:
-            self._hold = self._ledger.free_hold(call_id, user, token, unlimited)
-            return
-        prompt = self._call.weight
+        call_id, prompt = self._call.request_id, self._call.weight
         hold = self._hold_for(prompt)
-        self._hold = self._ledger.quick_hold(call_id, user, token, unlimited, hold)
-        if self._hold is not None:
-            return
         comfort = self._ledger.comfort(user, token, unlimited, hold)
         if not (await comfort if isinstance(comfort, Deferred) else comfort):
             prompt = await self.estimate()
