@@ -10,7 +10,7 @@ from msgspec import Raw
 from knight_tw.ledger import holds, posting
 from knight_tw.ledger.entries import REFUND, SETTLE, Entry, Row
 from knight_tw.ledger.posting import Batch, Moved
-from knight_tw.ledger.statements import INSERT_LOG, LOG_COLUMNS
+from knight_tw.ledger.statements import INSERT_LOG, LOG_COLUMNS, TOGETHER
 from knight_tw.storage import schema
 from tests.engines import ConnectionCase, for_engines
 from tests.ledger.till import CHANNEL, NOW, TOKEN, USER, books, seed
@@ -229,6 +229,24 @@ class PostTests(ConnectionCase):
         self.post(batch(0, *entries))
         quota = sa.select(sa.func.sum(schema.users.c.quota))
         self.assertEqual(self.connection.scalar(quota), 1000 + 690 * 100 - 600 * 7)
+        c = schema.logs.c
+        found = self.connection.execute(sa.select(c.request_id, c.quota).order_by(c.id))
+        self.assertEqual(
+            [tuple(it) for it in found], [(f"c{it}", 7) for it in range(1, 601)]
+        )
+
+    def test_rows_together(self) -> None:
+        """Every row arrives once, however many one statement takes."""
+        for number in (1, TOGETHER - 1, TOGETHER, 2 * TOGETHER + 1):
+            self.connection.execute(sa.delete(schema.logs))
+            rows = [
+                tuple(str(it) if name == "request_id" else None for name in LOG_COLUMNS)
+                for it in range(number)
+            ]
+            INSERT_LOG.run(self.connection, rows)
+            c = schema.logs.c
+            found = self.connection.scalars(sa.select(c.request_id).order_by(c.id))
+            self.assertEqual(list(found), [str(it) for it in range(number)])
 
     def test_order_of_columns(self) -> None:
         """The tuples of rows are in the order of the statement's columns."""
