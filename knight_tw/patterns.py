@@ -8,19 +8,14 @@ of an existing database keep their meaning.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
-import re2
 from attrs import frozen
 
 MAX_PATTERN = 500
 MAX_STEPS = 100_000
 """Matches, and groups filled in, in one text: each costs a microsecond or more."""
-
-_OPTIONS = re2.Options()
-_OPTIONS.log_errors = False
-_OPTIONS.max_mem = 1 << 20
 
 _GROUP = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})", re.ASCII)
 
@@ -72,10 +67,22 @@ def compiled(text: str, *, ignore_case: bool = False) -> Pattern:
     """
     if len(text) > MAX_PATTERN:
         raise PatternInvalid(f"a pattern must have at most {MAX_PATTERN} characters")
+    re2, options = _re2()
     try:
-        return Pattern(re2.compile(f"(?i){text}" if ignore_case else text, _OPTIONS))
+        return Pattern(re2.compile(f"(?i){text}" if ignore_case else text, options))
     except (re2.error, UnicodeEncodeError) as error:
         raise PatternInvalid(f"invalid pattern: {_said(error)}") from None
+
+
+@cache
+def _re2() -> tuple[Any, Any]:
+    """RE2 and our options for it, loaded with the first pattern: it takes 4 MB."""
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 1 << 20
+    return re2, options
 
 
 def _said(error: Exception) -> str:

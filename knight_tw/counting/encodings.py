@@ -4,7 +4,7 @@
 license), checked against the hashes that tiktoken expects. Other providers keep theirs
 to themselves; the newest of OpenAI's stands for them.
 Building one takes some tenths of a second and 45 MB: it is done when first needed, and
-belongs in a thread.
+belongs in a thread. So does loading tiktoken, which most processes never need.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.resources import files
 from threading import Lock
+from typing import TYPE_CHECKING
 
-import tiktoken
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from tiktoken import Encoding
 
 NEWEST = "o200k_base"
 
@@ -60,7 +63,7 @@ class RanksDamaged(Exception):
 _building = Lock()
 
 
-def encoding(name: str) -> tiktoken.Encoding:
+def encoding(name: str) -> Encoding:
     """The tokenizer of a name; special tokens count as the text that they are.
 
     It counts only: what tiktoken keeps for decoding is dropped.
@@ -75,14 +78,16 @@ def encoding(name: str) -> tiktoken.Encoding:
 
 
 @cache
-def _built(name: str) -> tiktoken.Encoding:
+def _built(name: str) -> Encoding:
+    from tiktoken import Encoding
+
     vocabulary = _VOCABULARIES[name]
     packed = files(__package__).joinpath(f"{name}.tiktoken.gz").read_bytes()
     text = gzip.decompress(packed)
     if sha256(text).hexdigest() != vocabulary.sha256:
         raise RanksDamaged(f"{name}.tiktoken.gz is damaged")
     ranks = dict(_rank(line) for line in text.splitlines())
-    made = tiktoken.Encoding(
+    made = Encoding(
         name, pat_str=vocabulary.pattern, mergeable_ranks=ranks, special_tokens={}
     )
     # The core has its own copy; this one, of 30 MB, serves pickling and decoding.
@@ -93,8 +98,10 @@ def _built(name: str) -> tiktoken.Encoding:
 @lru_cache(maxsize=4096)
 def name_for(model: str) -> str:
     """Which tokenizer a model has, or comes nearest to it."""
+    from tiktoken import encoding_name_for_model
+
     try:
-        name = tiktoken.encoding_name_for_model(model)
+        name = encoding_name_for_model(model)
     except KeyError:
         return NEWEST
     if name in _VOCABULARIES:

@@ -16,19 +16,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from attrs import field, frozen
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from knight_tw.ledger.entries import Row
 from knight_tw.storage.schema import channels, logs, quota_data, tokens, users
+from knight_tw.storage.sql import inserting
 
 LOG_COLUMNS = tuple(name for name in Row.__struct_fields__ if name != "duration_ms")
 """The columns of `logs` that are written, in the order of an entry's row."""
-
-_INSERTS: dict[str, Any] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-    "mysql": mysql.insert,
-}
 
 
 @frozen(eq=False)
@@ -172,7 +166,7 @@ def adding(table: sa.Table, keys: tuple[str, ...], sums: tuple[str, ...]) -> Bul
 def _add(
     table: sa.Table, keys: tuple[str, ...], sums: tuple[str, ...], engine: str
 ) -> Any:
-    insert = _INSERTS[engine](table)
+    insert = inserting(engine)(table)
     new = insert.inserted if engine == "mysql" else insert.excluded
     added = {
         name: sa.func.coalesce(table.c[name], sa.literal_column("0")) + new[name]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
@@ -19,13 +19,10 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from knight_tw.protocols.sockets import (
-    BROKEN,
-    ClientSide,
-    Message,
-    Side,
-    UpstreamSide,
-)
+from knight_tw.protocols.sockets import BROKEN, Message, Side
+
+if TYPE_CHECKING:
+    from knight_tw.protocols.websocket import ClientSide, UpstreamSide
 
 PING_SECONDS = 30.0
 """How often both sides are asked whether they are there; who is silent from one time

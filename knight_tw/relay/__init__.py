@@ -176,7 +176,7 @@ class Relay:
     async def _once(
         self, call: Call, walk: GroupWalk, tab: Tab, outlet: Outlet, attempt: Attempt
     ) -> int:
-        """One attempt, at the price of its group, with a hedge where it may have one."""
+        """One attempt at the price of its group, with a hedge where it may have one."""
         if attempt.group != tab.group:
             tab.reprice(attempt.group, self._price(call, attempt.group, tab.knobs))
         after = hedge_delay(call, attempt, tab.knobs.hedge_percent)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote_plus
 
 from attrs import define, field, frozen
@@ -35,7 +35,7 @@ from knight_tw.errors import (
 from knight_tw.ledger import Ledger
 from knight_tw.metrics import Meter
 from knight_tw.protocols.realtime import Ending, Pair
-from knight_tw.protocols.sockets import ClientSide, Refused, Sockets, UpstreamSide
+from knight_tw.protocols.sockets import Refused, Sockets
 from knight_tw.providers.provider import Target
 from knight_tw.records import Dialect, Mode
 from knight_tw.relay import rows
@@ -55,6 +55,9 @@ from knight_tw.relay.turns import Turns
 from knight_tw.routing import Pick
 from knight_tw.wire import envelope, masking
 from knight_tw.wire.realtime import Turn, Watch
+
+if TYPE_CHECKING:
+    from knight_tw.protocols.websocket import ClientSide, UpstreamSide
 
 P = TypeVar("P", bound=IProtocol)
 

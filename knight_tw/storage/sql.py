@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from knight_tw.storage.columns import Document
 
@@ -44,7 +44,7 @@ def upsert(
         return
     changed = [name for name in rows[0] if name not in keys]
     ordered = sorted(rows, key=lambda row: tuple(row[name] for name in sorted(keys)))
-    insert = _INSERTS[connection.dialect.name](table)
+    insert = inserting(connection.dialect.name)(table)
     new = insert.inserted if connection.dialect.name == "mysql" else insert.excluded
     values = {
         # A literal: PyMySQL takes no parameter after the VALUES of many rows.
@@ -68,7 +68,7 @@ def insert_new(
     """Inserts the rows that no unique index refuses; how many those were."""
     count = 0
     for row in rows:
-        insert = _INSERTS[connection.dialect.name](table)
+        insert = inserting(connection.dialect.name)(table)
         if connection.dialect.name == "mysql":
             statement = insert.prefix_with("IGNORE")
         else:
@@ -78,11 +78,13 @@ def insert_new(
     return count
 
 
-_INSERTS: Mapping[str, Any] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-    "mysql": mysql.insert,
-}
+def inserting(engine: str) -> Any:
+    """An engine's own `insert`, which knows conflicts; loaded for that engine alone.
+
+    Args:
+        engine: Its SQLAlchemy name.
+    """
+    return import_module(f"sqlalchemy.dialects.{engine}").insert
 
 
 def may_be_refused(connection: sa.Connection) -> AbstractContextManager[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -30,7 +31,7 @@ from knight_tw.errors import (
     ShuttingDown,
 )
 from knight_tw.metrics import Meter
-from knight_tw.protocols.sockets import ClientSide, Sockets, take_over
+from knight_tw.protocols.sockets import Sockets
 from knight_tw.protocols.web_reply import ClientAddress, WebReply, head_of
 from knight_tw.records import Dialect, Head, Mode
 from knight_tw.relay.call import Call
@@ -38,6 +39,9 @@ from knight_tw.relay.limits import RateLimits
 from knight_tw.relay.realtime import RealtimeRelay, Session, offered
 from knight_tw.web.relay import answer_headers, refusal_headers
 from knight_tw.wire import envelope
+
+if TYPE_CHECKING:
+    from knight_tw.protocols.websocket import ClientSide
 
 PATH = "/v1/realtime"
 SUBPROTOCOL = "realtime"
@@ -151,7 +155,7 @@ class RealtimeResource:
         told = dict(answer_headers(request_id, self._version()))
         side = self._sockets.client(agreed, told, opened)
         try:
-            take_over(request, side, key)
+            self._sockets.take_over(request, side, key)
         finally:
             if not begun:
                 session.abandon()

@@ -24,15 +24,9 @@ from twisted.web.server import NOT_DONE_YET, Site
 from knight_tw.addresses import AddressGuard, AddressRefused
 from knight_tw.errors import UpstreamFailed
 from knight_tw.protocols.realtime import Ending, Pair
-from knight_tw.protocols.sockets import (
-    HIGH_WATER,
-    ClientSide,
-    Refused,
-    Sockets,
-    UpstreamSide,
-    take_over,
-)
+from knight_tw.protocols.sockets import HIGH_WATER, Refused, Sockets
 from knight_tw.protocols.transport import socket_of, unsent
+from knight_tw.protocols.websocket import ClientSide, UpstreamSide, take_over
 from knight_tw.upstream import Upstream
 from tests.protocols.support import authority, eventually
 from tests.protocols.upstreams import ProxyServer, Scripted
