@@ -37,6 +37,10 @@ from sqlalchemy.ext.compiler import compiles
 ZONE_ATTRIBUTE = "knight_zone"
 """Attribute of a dialect: the zone of MySQL's zoneless times, when it is not local."""
 
+ENGINES = "engines"
+"""Member of a table's or index's `info`: options for one engine, which SQLAlchemy takes
+by name only after loading that engine's dialects (`completion`)."""
+
 _RESERVED = frozenset({"group", "key"})
 _FRACTION = re.compile(r"\.(\d+)")
 

@@ -23,7 +23,7 @@ from sqlalchemy.schema import CreateColumn, CreateTable
 from twisted.logger import Logger
 
 from knight_tw.storage import widths
-from knight_tw.storage.columns import metadata
+from knight_tw.storage.columns import ENGINES, metadata
 from knight_tw.storage.sql import insert_new
 from knight_tw.storage.tables_knight import knight_meta
 
@@ -78,6 +78,7 @@ def ensure(connection: sa.Connection, tables: Sequence[sa.Table] | None = None) 
             "it must be upgraded, not just completed; nothing has been changed"
         )
     wanted = metadata.sorted_tables if tables is None else list(tables)
+    _give_options(wanted, connection.dialect.name)
     with alone(connection):
         present = set(sa.inspect(connection).get_table_names())
         new = {table.name for table in wanted if table.name not in present}
@@ -90,6 +91,16 @@ def ensure(connection: sa.Connection, tables: Sequence[sa.Table] | None = None) 
             _complete(connection, table, found)
         if tables is None:
             _mark_version(connection)
+
+
+def _give_options(tables: Iterable[sa.Table], engine: str) -> None:
+    """Gives tables and indexes the options that they have on one engine (`ENGINES`)."""
+    for table in tables:
+        items: tuple[sa.Table | sa.Index, ...] = (table, *table.indexes)
+        for item in items:
+            for name, value in item.info.get(ENGINES, {}).items():
+                if name.startswith(engine):
+                    item.dialect_kwargs[name] = value
 
 
 def is_one_api(connection: sa.Connection) -> bool:

@@ -10,7 +10,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from knight_tw.storage.columns import flag, i64, identity, metadata, text, varchar
+from knight_tw.storage.columns import (
+    ENGINES,
+    flag,
+    i64,
+    identity,
+    metadata,
+    text,
+    varchar,
+)
 
 LATENCY_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0)
 """Upper bounds in seconds of the columns `lat_0`…`lat_10`; `lat_11` is the rest."""
@@ -20,7 +28,8 @@ TTFT_COLUMNS = tuple(f"ttft_{place}" for place in range(12))
 
 
 def _table(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
-    return sa.Table(name, metadata, *columns, mysql_collate="utf8mb4_bin")
+    only_there = {"mysql_collate": "utf8mb4_bin"}
+    return sa.Table(name, metadata, *columns, info={ENGINES: only_there})
 
 
 def _counters(*names: str) -> list[sa.Column[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from knight_tw.storage.columns import (
+    ENGINES,
     deleted_at,
     document,
     flag,
@@ -210,6 +211,6 @@ prefill_groups = sa.Table(
         "name",
         unique=True,
         sqlite_where=sa.text("deleted_at IS NULL"),
-        postgresql_where=sa.text("deleted_at IS NULL"),
+        info={ENGINES: {"postgresql_where": sa.text("deleted_at IS NULL")}},
     ),
 )

@@ -75,6 +75,15 @@ class EnsureTests(ConnectionCase):
         sa.event.remove(self.engine, "before_cursor_execute", executed)
         return changes
 
+    def test_options_of_one_engine(self) -> None:
+        """Our own texts are compared exactly on MySQL, and a deleted row's name is free
+        again where an index can say so."""
+        changes = self._ensure()
+        ours = next(it for it in changes if "TABLE knight_meta" in it)
+        self.assertEqual("utf8mb4_bin" in ours, self.kind == "mysql")
+        index = next(it for it in changes if "uk_prefill_name" in it)
+        self.assertEqual("deleted_at IS NULL" in index, self.kind != "mysql")
+
     def _old(self, *statements: str) -> None:
         with self.engine.begin() as connection:
             old_tables().create_all(connection)
