@@ -66,7 +66,10 @@ def by_slug(connection: sa.Connection, slug: str) -> dict[str, Any] | None:
 def create(
     connection: sa.Connection, values: Mapping[str, Any], now: int
 ) -> dict[str, Any]:
-    """The new row.
+    """The new row; nothing is bound by it yet.
+
+    Its number may be that of a provider that another program removed, or that was
+    removed while somebody was on the way back from it: their bindings go.
 
     Raises:
         SlugTaken.
@@ -77,6 +80,7 @@ def create(
         made = new_id(connection, providers, row)
     except sa.exc.IntegrityError:
         raise _taken() from None
+    connection.execute(sa.delete(bindings).where(bindings.c.provider_id == made))
     return _there(connection, made)
 
 

@@ -18,12 +18,16 @@ import sqlalchemy as sa
 from attrs import frozen
 
 from knight_tw.errors import KnightError, NotFound
+from knight_tw.payments.orders import EXPIRED, PENDING
 from knight_tw.records import ENABLED
 from knight_tw.storage import session_queries
 from knight_tw.storage.schema import (
+    checkins,
     external_identity_claims,
+    knight_prefs,
     passkey_credentials,
     tokens,
+    top_ups,
     two_fa_backup_codes,
     two_fas,
     user_oauth_bindings,
@@ -43,6 +47,8 @@ _OWNED = (
     user_oauth_bindings,
     external_identity_claims,
     user_sessions,
+    knight_prefs,
+    checkins,
 )
 
 
@@ -216,7 +222,13 @@ def soft_delete(connection: sa.Connection, user_id: int, now: int) -> None:
 
 
 def hard_delete(connection: sa.Connection, user_id: int) -> None:
-    """Remove the account with its tokens, second factors, bindings and sessions."""
+    """Remove the account with its tokens, second factors, bindings and sessions.
+
+    On SQLite the next account may get its number, but not what it has ordered: open
+    orders end here.
+    """
+    open_orders = (top_ups.c.user_id == user_id, top_ups.c.status == PENDING)
+    connection.execute(sa.update(top_ups).where(*open_orders).values(status=EXPIRED))
     for table in _OWNED:
         connection.execute(sa.delete(table).where(table.c.user_id == user_id))
     connection.execute(sa.delete(users).where(users.c.id == user_id))

@@ -22,8 +22,13 @@ Schema = dict[str, Any]
 
 _JSON = "application/json"
 _LARGEST_ID = 2**53 - 1
-_ENVELOPE = {"$ref": "#/components/schemas/Envelope"}
-_PAGE = {"$ref": "#/components/schemas/PageEnvelope"}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_ENVELOPE, _PAGE = _ref("Envelope"), _ref("PageEnvelope")
 _FAILURES = {"$ref": "#/components/responses/Failure"}
 
 _TEXT, _EVENTS, _CSV = "text/plain", "text/event-stream", "text/csv"
@@ -84,16 +89,84 @@ _DASHBOARD: tuple[Schema, ...] = (
 )
 
 
+_CODES = sorted((*answers.ALWAYS_REAL, *answers.REAL_ON_REQUEST))
+_SUCCESS: Schema = {
+    "type": "object",
+    "required": ["success"],
+    "properties": {
+        "success": {"const": True},
+        "message": {"type": "string"},
+        "data": {"description": "What the route is for."},
+    },
+}
+_REFUSAL: Schema = {
+    "type": "object",
+    "required": ["success", "message", "code", "params"],
+    "properties": {
+        "success": {"const": False},
+        "message": {"type": "string", "description": "For people."},
+        "code": {"type": "string", "enum": _CODES},
+        "params": {
+            "type": "object",
+            "description": "`field` and `rule` of what is not valid, and the like.",
+        },
+    },
+}
+_LIST: Schema = {
+    "type": "object",
+    "required": ["total", "items"],
+    "properties": {
+        "page": {"type": "integer"},
+        "page_size": {"type": "integer"},
+        "total": {"type": "integer"},
+        "items": {"type": "array"},
+    },
+}
+_NO_ROUTE: Schema = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"type": "object", "required": ["message", "type"]}},
+}
+_LIST_DATA: Schema = {
+    "anyOf": [
+        _ref("Page"),
+        {"type": "array", "description": "With `X-Api-Compat: one-api`."},
+    ]
+}
+
+
+def _envelope(data: Schema) -> Schema:
+    """The envelope around data of that schema, or a refusal."""
+    told = {"required": ["data"], "properties": {"data": data}}
+    return {"oneOf": [{"allOf": [_ref("Success"), told]}, _ref("Refusal")]}
+
+
+_SCHEMAS: Mapping[str, Schema] = {
+    "Envelope": {"oneOf": [_ref("Success"), _ref("Refusal")]},
+    "PageEnvelope": _envelope(_LIST_DATA),
+    "Success": _SUCCESS,
+    "Refusal": _REFUSAL,
+    "Page": _LIST,
+    "NoRoute": _NO_ROUTE,
+}
+
+
 def description(entries: Iterable[Entry], version: str) -> Schema:
     """The document for these routes.
 
     Args:
         version: Of the gateway.
     """
-    read = fields()
+    read, entries = fields(), list(entries)
+    declared = [entry.gives for entry in entries if entry.gives is not None]
+    shapes, schemas = msgspec.json.schema_components(
+        declared, ref_template="#/components/schemas/{name}"
+    )
+    data = dict(zip(map(str, declared), shapes, strict=True))
     paths: dict[str, Schema] = {}
     for entry in entries:
-        described = _operation(entry, read.get(f"{entry.method} {entry.path}", {}))
+        told = read.get(f"{entry.method} {entry.path}", {})
+        described = _operation(entry, told, data.get(str(entry.gives)))
         paths.setdefault(entry.path, {})[entry.method.lower()] = described
     return {
         "openapi": "3.1.0",
@@ -111,7 +184,7 @@ def description(entries: Iterable[Entry], version: str) -> Schema:
         "paths": paths,
         "components": {
             "securitySchemes": dict(_SECURITY),
-            "schemas": _schemas(),
+            "schemas": {**schemas, **_SCHEMAS},
             "responses": {"Failure": _failure()},
         },
     }
@@ -123,7 +196,7 @@ def fields() -> dict[str, Any]:
     return msgspec.json.decode(raw, type=dict[str, Any])
 
 
-def _operation(entry: Entry, read: Mapping[str, Any]) -> Schema:
+def _operation(entry: Entry, read: Mapping[str, Any], data: Schema | None) -> Schema:
     who = entry.who or Who.ANYONE
     summary, _, rest = (entry.route.__doc__ or "").strip().partition("\n\n")
     told: Schema = {
@@ -133,7 +206,7 @@ def _operation(entry: Entry, read: Mapping[str, Any]) -> Schema:
         "summary": " ".join(summary.split()),
         "x-who": who.label,
         "security": _security(who),
-        "responses": _responses(entry, read),
+        "responses": _responses(entry, read, data),
     }
     if rest:
         told["description"] = " ".join(rest.split())
@@ -187,12 +260,14 @@ def _body(read: Mapping[str, Any]) -> Schema:
     return {"required": needed, "content": {_JSON: {"schema": schema}}}
 
 
-def _responses(entry: Entry, read: Mapping[str, Any]) -> Schema:
+def _responses(entry: Entry, read: Mapping[str, Any], data: Schema | None) -> Schema:
     good: Schema = {"description": "The answer, or a business error."}
     found = (kind for path, kind in _OTHERS if path.fullmatch(entry.path))
     kind = next(found, None)
     if kind is None:
         schema = _PAGE if read.get("paged") else _ENVELOPE
+        if data is not None:
+            schema = _envelope(data)
         good["content"] = {_JSON: {"schema": schema}}
         return {"200": good, "default": _FAILURES}
     if kind == _JSON:
@@ -205,8 +280,7 @@ def _responses(entry: Entry, read: Mapping[str, Any]) -> Schema:
 
 
 def _failure() -> Schema:
-    shapes = ("Refusal", "NoRoute")
-    schema = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in shapes]}
+    schema = {"anyOf": [_ref("Refusal"), _ref("NoRoute")]}
     return {
         "description": "A refusal in the envelope, or a path that no route has.",
         "headers": {
@@ -216,60 +290,4 @@ def _failure() -> Schema:
             }
         },
         "content": {_JSON: {"schema": schema}},
-    }
-
-
-def _schemas() -> dict[str, Schema]:
-    codes = [*answers.ALWAYS_REAL, *answers.REAL_ON_REQUEST]
-    refusal: Schema = {
-        "type": "object",
-        "required": ["success", "message", "code", "params"],
-        "properties": {
-            "success": {"const": False},
-            "message": {"type": "string", "description": "For people."},
-            "code": {"type": "string", "enum": sorted(codes)},
-            "params": {
-                "type": "object",
-                "description": "`field` and `rule` of what is not valid, and the like.",
-            },
-        },
-    }
-    success: Schema = {
-        "type": "object",
-        "required": ["success"],
-        "properties": {
-            "success": {"const": True},
-            "message": {"type": "string"},
-            "data": {"description": "What the route is for."},
-        },
-    }
-    page: Schema = {
-        "type": "object",
-        "required": ["page", "page_size", "total", "items"],
-        "properties": {
-            "page": {"type": "integer"},
-            "page_size": {"type": "integer"},
-            "total": {"type": "integer"},
-            "items": {"type": "array"},
-        },
-    }
-    no_route: Schema = {
-        "type": "object",
-        "required": ["error"],
-        "properties": {"error": {"type": "object", "required": ["message", "type"]}},
-    }
-    either = [
-        {"$ref": "#/components/schemas/Success"},
-        {"$ref": "#/components/schemas/Refusal"},
-    ]
-    one_api = {"type": "array", "description": "With `X-Api-Compat: one-api`."}
-    paged = {"data": {"anyOf": [{"$ref": "#/components/schemas/Page"}, one_api]}}
-    first = {"allOf": [either[0], {"required": ["data"], "properties": paged}]}
-    return {
-        "Envelope": {"oneOf": either},
-        "PageEnvelope": {"oneOf": [first, either[1]]},
-        "Success": success,
-        "Refusal": refusal,
-        "Page": page,
-        "NoRoute": no_route,
     }

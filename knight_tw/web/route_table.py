@@ -42,6 +42,7 @@ class Entry:
         rule: Werkzeug's pattern, e.g. `/api/user/<int:user_id>`.
         who: Who may call it; None when its surface forgot to say.
         route: The function as it is written in its surface's class.
+        gives: The type of `data` in its success; None when it declares none.
     """
 
     method: str
@@ -49,6 +50,7 @@ class Entry:
     who: Who | None
     surface: type
     route: Callable[..., Any]
+    gives: Any = None
 
     @property
     def parts(self) -> list[Part]:
@@ -84,4 +86,5 @@ def written(surface: type, app: Klein) -> Iterator[Entry]:
         who = getattr(endpoint, "who", None)
         route = inspect.unwrap(endpoint)
         for method in sorted((rule.methods or {"GET"}) - _IMPLIED):
-            yield Entry(method, rule.rule, who, surface, route)
+            gives = getattr(route, "gives", None)
+            yield Entry(method, rule.rule, who, surface, route, gives)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from knight_tw.errors import NotFound
 from knight_tw.storage import (
+    checkins,
     factor_queries,
     oauth_queries,
     option_queries,
@@ -214,9 +215,13 @@ class UserTests(ConnectionCase):
         """Nothing of the account is left."""
         ann = self.make("ann")
         session_queries.issue(self.connection, session("one", ann), "h", MANY)
+        pref_queries.save(self.connection, ann, {"own": 1}, NOW)
+        checkins.take(self.connection, ann, "2026-11-25", 5, NOW)
         user_writes.hard_delete(self.connection, ann)
         self.assertIsNone(user_queries.account(self.connection, ann))
         self.assertIsNone(session_queries.find(self.connection, "one"))
+        self.assertEqual(self.rows(schema.knight_prefs), [])
+        self.assertEqual(self.rows(schema.checkins), [])
 
     def test_strong_factor(self) -> None:
         """An enabled secret counts, one that is being set up does not."""

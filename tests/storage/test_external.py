@@ -295,6 +295,13 @@ class Bindings(ConnectionCase):
         self.assertEqual(self.rows(schema.user_oauth_bindings), [])
         self.assertIsNone(oauth_queries.delete(self.connection, row["id"]))
 
+    def test_left_behind(self) -> None:
+        """A new provider lets nobody in by what was bound to its number before."""
+        values = {"name": "Company", "slug": "company", "id": 71}
+        self.bind(Source("gone", provider_id=71), "1", self.add("ann"))
+        oauth_queries.create(self.connection, values, NOW)
+        self.assertEqual(self.owner(Source("company", provider_id=71), "1"), 0)
+
 
 @for_engines
 class Races(DatabaseCase):

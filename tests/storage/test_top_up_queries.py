@@ -119,6 +119,13 @@ class OrderTests(ConnectionCase):
         self.assertEqual(self.pay().why, "the account is gone")
         self.assertEqual(self.status(), ("pending", 0))
 
+    def test_account_removed(self) -> None:
+        """Whoever gets the number of a removed account does not get what it ordered."""
+        user_writes.hard_delete(self.connection, self.user_id)
+        self.insert(schema.users, id=self.user_id, username="eve", password="", quota=5)
+        self.assertIs(self.pay().end, End.CLOSED)
+        self.assertEqual((self.user()["quota"], self.status()), (5, (EXPIRED, 0)))
+
     def test_null_balance(self) -> None:
         """An old row without a balance has none, and then what was bought."""
         self.connection.execute(sa.update(schema.users).values(quota=None))

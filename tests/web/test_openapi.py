@@ -132,6 +132,17 @@ class DocumentTests(DescriptionCase):
         token = self.body("post", "/api/token/")["properties"]
         self.assertEqual(token["unlimited_quota"], {"type": "boolean"})
 
+    def test_data(self) -> None:
+        """Where a route declares what it gives, its type is described."""
+        path = self.document["paths"]["/api/user/2fa/setup"]["post"]
+        good = path["responses"]["200"]["content"]["application/json"]["schema"]
+        data = good["oneOf"][0]["allOf"][1]["properties"]["data"]
+        self.assertEqual(data, {"$ref": "#/components/schemas/NewFactor"})
+        shape = self.document["components"]["schemas"]["NewFactor"]
+        self.assertEqual(
+            set(shape["required"]), {"secret", "qr_code_data", "backup_codes"}
+        )
+
     def test_list(self) -> None:
         """A list has its paging, its filters and its credentials."""
         found = self.document["paths"]["/api/user/search"]["get"]

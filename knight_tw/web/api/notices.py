@@ -51,7 +51,9 @@ class NoticesApi:
             raise not_found("user")
         setting = {**user.setting, **changes}
         if way(setting) == EMAIL:
-            await self._limits.check(Mark.EMAIL_CODE, viewer.id)
+            to = str(setting.get("notification_email") or user.email)
+            for who in (viewer.id, to.strip().lower()):
+                await self._limits.check(Mark.EMAIL_CODE, who)
         site = self._options().text("SystemName")
         spoken = language(
             str(setting.get("language") or ""), header(request, "Accept-Language")

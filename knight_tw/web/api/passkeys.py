@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from attrs import frozen
 from klein import Klein
@@ -34,10 +34,11 @@ from knight_tw.web.api.answers import (
 )
 from knight_tw.web.api.audit import Audit
 from knight_tw.web.api.entrance import Entrance
-from knight_tw.web.api.renewal import Renewal
+from knight_tw.web.api.renewal import Renewal, Renewed
 from knight_tw.web.api.users import Changed, target
-from knight_tw.web.api.verification import Verified, checked_scope
+from knight_tw.web.api.verification import Proof, Verified, checked_scope
 from knight_tw.web.auth import Guard, Viewer, Who, allow, mark
+from knight_tw.web.gives import gives
 
 log = Logger()
 
@@ -47,6 +48,24 @@ REGISTER, VERIFY, LOGIN = "passkey_register", "passkey_verify", "passkey_login"
 REGISTER_SCOPE, DELETE_SCOPE = "passkey.register", "passkey.delete"
 STRONG = ("2fa", "passkey")
 """How those who have a second factor must have shown who they are."""
+
+
+class PasskeyStatus(TypedDict):
+    """What the own passkey is; `last_used_at` is an RFC 3339 time."""
+
+    enabled: bool
+    backup_eligible: NotRequired[bool]
+    backup_state: NotRequired[bool]
+    last_used_at: NotRequired[str]
+
+
+class Ceremony(TypedDict):
+    """What `navigator.credentials` is called with (`publicKey` within `options`), and
+    what goes back with its answer."""
+
+    options: dict[str, Any]
+    flow_token: str
+    expires_at: int
 
 
 @frozen(eq=False)
@@ -71,6 +90,7 @@ class PasskeysApi:
 
     @app.route("/api/user/passkey", methods=["GET"])
     @allow(Who.USER)
+    @gives(PasskeyStatus)
     async def show(self, request: Request, viewer: Viewer) -> bytes:
         """Whether the own account has a passkey, and when it was used."""
         found = await self._db.read(passkey_queries.of_user, viewer.id)
@@ -88,6 +108,7 @@ class PasskeysApi:
 
     @app.route("/api/user/passkey/register/begin", methods=["POST"])
     @allow(Who.USER)
+    @gives(Ceremony)
     async def begin_register(self, request: Request, viewer: Viewer) -> bytes:
         """Begin to make a passkey; who has a second factor must have shown it."""
         party = self._party(request)
@@ -105,6 +126,7 @@ class PasskeysApi:
 
     @app.route("/api/user/passkey/register/finish", methods=["POST"])
     @allow(Who.USER)
+    @gives(Renewed | None)
     async def finish_register(self, request: Request, viewer: Viewer) -> bytes:
         """Keep the passkey in place of an earlier one; other sessions end."""
         answer = Answered.of(json_body(request))
@@ -115,6 +137,7 @@ class PasskeysApi:
 
     @app.route("/api/user/passkey", methods=["DELETE"])
     @allow(Who.USER)
+    @gives(Renewed | None)
     async def delete(self, request: Request, viewer: Viewer) -> bytes:
         """Take the own passkey away; other sessions end."""
         if await self._db.read(passkey_queries.of_user, viewer.id) is None:
@@ -138,6 +161,7 @@ class PasskeysApi:
 
     @app.route("/api/user/passkey/verify/begin", methods=["POST"])
     @allow(Who.USER)
+    @gives(Ceremony)
     async def begin_verify(self, request: Request, viewer: Viewer) -> bytes:
         """Begin to show the own passkey again before something delicate."""
         _require_session(viewer)
@@ -152,6 +176,7 @@ class PasskeysApi:
 
     @app.route("/api/user/passkey/verify/finish", methods=["POST"])
     @allow(Who.USER)
+    @gives(Proof)
     async def finish_verify(self, request: Request, viewer: Viewer) -> bytes:
         """A proof for bearer sessions, a stamp for cookie sessions."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
@@ -166,6 +191,7 @@ class PasskeysApi:
 
     @app.route("/api/user/passkey/login/begin", methods=["POST"])
     @mark(Who.ANYONE)
+    @gives(Ceremony)
     async def begin_login(self, request: Request) -> bytes:
         """Begin to log in with whichever passkey the browser finds for this site."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))

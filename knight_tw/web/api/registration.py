@@ -30,7 +30,6 @@ from knight_tw.web.api.answers import (
     Refusal,
     client_ip,
     install,
-    invalid,
     json_body,
     missing,
     ok,
@@ -84,9 +83,7 @@ class RegistrationApi:
         name, password = user_fields.username(body), text(body, "password")
         check_new(password)
         email, proof = await self._proved(body, options)
-        if "@" in name and name.lower() != email:
-            # It would stand in the way of that address's owner, who logs in by it.
-            raise invalid("username", "no address but your own, proved one")
+        user_fields.check_no_other_address(name, email)
         code = text(body, "aff_code", "", longest=LONGEST_AFF_CODE).strip()
         hashed = await self._passwords.hash(password)
         new = self._joining(name, hashed, email, proof, code, options)

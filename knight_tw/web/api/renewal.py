@@ -7,7 +7,7 @@ itself goes on, so its owner gets both anew with the answer.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from attrs import frozen
 from twisted.web.server import Request
@@ -16,6 +16,28 @@ from knight_tw.accounts.sessions import Sessions
 from knight_tw.web.api.cookies import Cookies
 from knight_tw.web.api.profile import bearer_view
 from knight_tw.web.auth import Viewer
+
+
+class SessionView(TypedDict):
+    """A dashboard session."""
+
+    sid: str
+    current: bool
+    login_method: str
+    ip: str
+    user_agent: str
+    created_at: int
+    last_active_at: int
+    expires_at: int
+
+
+class Renewed(TypedDict, total=False):
+    """A session's new credentials."""
+
+    access_token: str
+    token_type: str
+    access_expires_at: int
+    session: SessionView
 
 
 @frozen

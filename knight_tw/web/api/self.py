@@ -90,7 +90,7 @@ class SelfApi:
     ) -> bytes:
         values: dict[str, Any] = {}
         if text(body, "username", ""):
-            values["username"] = user_fields.username(body)
+            values["username"] = await self._new_name(viewer, body)
         if text(body, "display_name", ""):
             values["display_name"] = user_fields.display_name(body, viewer.username)
         password = text(body, "password", "")
@@ -102,6 +102,14 @@ class SelfApi:
             await self._changed("user", str(viewer.id))
             return ok()
         return await self._set_password(request, viewer, hashed)
+
+    async def _new_name(self, viewer: Viewer, body: dict[str, Any]) -> str:
+        """The user name of the body, kept or new."""
+        name = user_fields.username(body)
+        if name != viewer.username:
+            row = await self._db.read(user_queries.account, viewer.id)
+            user_fields.check_no_other_address(name, row["email"] if row else "")
+        return name
 
     async def _new_password(
         self, viewer: Viewer, password: str, body: dict[str, Any]

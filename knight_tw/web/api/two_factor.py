@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import NotRequired, Required, TypedDict
 
 from attrs import frozen
 from klein import Klein
@@ -27,9 +28,40 @@ from knight_tw.web.api.answers import (
     text,
 )
 from knight_tw.web.api.audit import Audit
-from knight_tw.web.api.renewal import Renewal
+from knight_tw.web.api.renewal import Renewal, Renewed
 from knight_tw.web.api.users import Changed, target
 from knight_tw.web.auth import STEP_UP_SCOPE, Guard, Viewer, Who, allow
+from knight_tw.web.gives import gives
+
+
+class FactorStatus(TypedDict):
+    """What the own second factor is."""
+
+    enabled: bool
+    locked: bool
+    backup_codes_remaining: NotRequired[int]
+
+
+class NewFactor(TypedDict):
+    """What goes into an authenticator app, and what is kept on paper."""
+
+    secret: str
+    qr_code_data: str
+    backup_codes: list[str]
+
+
+class NewCodes(Renewed, total=False):
+    """Backup codes, and the session's new credentials for those who have one."""
+
+    backup_codes: Required[list[str]]
+
+
+class FactorStats(TypedDict):
+    """How many accounts there are, and how many have a second factor."""
+
+    total_users: int
+    enabled_users: int
+    enabled_rate: str
 
 
 @frozen(eq=False)
@@ -54,6 +86,7 @@ class TwoFactorApi:
 
     @app.route("/api/user/2fa/status", methods=["GET"])
     @allow(Who.USER)
+    @gives(FactorStatus)
     async def status(self, request: Request, viewer: Viewer) -> bytes:
         """Whether the own account has a second factor, and what is left of it."""
         factor = await self._db.read(factor_queries.find, viewer.id)
@@ -70,6 +103,7 @@ class TwoFactorApi:
 
     @app.route("/api/user/2fa/setup", methods=["POST"])
     @allow(Who.USER)
+    @gives(NewFactor)
     async def setup(self, request: Request, viewer: Viewer) -> bytes:
         """A new secret and backup codes; they count once `enable` was called."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
@@ -97,6 +131,7 @@ class TwoFactorApi:
 
     @app.route("/api/user/2fa/enable", methods=["POST"])
     @allow(Who.USER)
+    @gives(Renewed | None)
     async def enable(self, request: Request, viewer: Viewer) -> bytes:
         """From now on logins by password need a code; other sessions end."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
@@ -111,6 +146,7 @@ class TwoFactorApi:
 
     @app.route("/api/user/2fa/disable", methods=["POST"])
     @allow(Who.USER)
+    @gives(Renewed | None)
     async def disable(self, request: Request, viewer: Viewer) -> bytes:
         """Take the second factor away, by a TOTP or backup code; other sessions end."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
@@ -122,6 +158,7 @@ class TwoFactorApi:
 
     @app.route("/api/user/2fa/backup_codes", methods=["POST"])
     @allow(Who.USER)
+    @gives(NewCodes)
     async def backup_codes(self, request: Request, viewer: Viewer) -> bytes:
         """New backup codes, by a TOTP code; those before stop working."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))
@@ -146,6 +183,7 @@ class TwoFactorApi:
 
     @app.route("/api/user/2fa/stats", methods=["GET"])
     @allow(Who.ADMIN)
+    @gives(FactorStats)
     async def stats(self, request: Request, viewer: Viewer) -> bytes:
         """How many accounts have a second factor."""
         found = await self._db.read(factor_queries.standing)

@@ -33,6 +33,17 @@ def username(body: Mapping[str, Any]) -> str:
     return name
 
 
+def check_no_other_address(name: str, email: str) -> None:
+    """Returns when the user name is no address but `email`, the proved one of its
+    owner: whoever logs in by address would find the name first.
+
+    Raises:
+        Refusal.
+    """
+    if "@" in name and name.lower() != email.strip().lower():
+        raise invalid("username", "no address but your own, proved one")
+
+
 def display_name(body: Mapping[str, Any], default: str) -> str:
     """The display name of a body; `default` when it is absent or blank."""
     name = text(body, "display_name", "", longest=LONGEST_DISPLAY_NAME)

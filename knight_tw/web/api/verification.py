@@ -7,6 +7,7 @@ Cookie sessions are stamped for 300 s, bearer sessions get a proof for one scope
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Required, TypedDict
 
 from attrs import frozen
 from klein import Klein
@@ -37,12 +38,24 @@ from knight_tw.web.auth import (
     Who,
     allow,
 )
+from knight_tw.web.gives import gives
 
 SCOPES = ("channel.key.read", "passkey.register", "passkey.delete", STEP_UP_SCOPE)
 """What a proof can be for."""
 
 PASSKEY_SECONDS = 60
 """How long ago a cookie session must have shown its passkey when it says it did."""
+
+
+class Proof(TypedDict, total=False):
+    """What a bearer session sends as `X-Security-Proof` (`proof_token`), or that a
+    cookie session is verified now (`verified`); each until `expires_at`."""
+
+    proof_token: str
+    method: str
+    scope: str
+    verified: bool
+    expires_at: Required[int]
 
 
 def checked_scope(viewer: Viewer, scope: str) -> str:
@@ -112,6 +125,7 @@ class VerificationApi:
 
     @app.route("/api/verify", methods=["POST"])
     @allow(Who.USER)
+    @gives(Proof)
     async def verify(self, request: Request, viewer: Viewer) -> bytes:
         """Check a code or password; stamp the cookie or hand out a proof."""
         await self._limits.check(Mark.CRITICAL, client_ip(request))

@@ -49,6 +49,16 @@ class TrialTests(SynchronousTestCase):
         answers = [self.trial(notification_email="x@example.com") for _ in range(3)]
         self.assertEqual([a.status for a in answers], [200, 200, 429])
 
+    def test_mail_is_limited_for_all_senders(self) -> None:
+        """Not with several accounts either."""
+        statuses = []
+        for name in ("bob", "cid", "dan"):
+            self.door.add_user(name)
+            form = {"notification_email": " X@example.com", "notify_type": "email"}
+            body = {**form, "quota_warning_threshold": 5}
+            statuses.append(self.door.bearer(name).post(PATH, body).status)
+        self.assertEqual(statuses, [200, 200, 429])
+
     def test_mail_fails(self) -> None:
         """A failure is told, not what the mail server said."""
         self.door.mail.failing = MailFailed("mail.internal said 550")

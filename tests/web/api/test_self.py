@@ -81,6 +81,17 @@ class UpdateTests(Case):
         self.assertEqual((row["username"], row["display_name"]), ("anne", "Anne"))
         self.assertEqual(self.gateway.changes, [("user", "2")])
 
+    def test_address_as_name(self) -> None:
+        """Only the own address can be a name: its owner logs in by it."""
+        now(self.gateway.db.run(user_writes.update, 2, {"email": "Ann@example.com"}))
+        self.gateway.add_user("bob", email="bob@example.com")
+        self.refused(self.ann, ME, {"username": "bob@example.com"}, "invalid_field")
+        self.refused(self.ann, ME, {"username": "Bob@Example.com"}, "invalid_field")
+        self.assertTrue(
+            self.ann.put(ME, {"username": "ann@example.com"}).json["success"]
+        )
+        self.assertEqual(self.gateway.login("bob@example.com").data["username"], "bob")
+
     def test_partial(self) -> None:
         """What the body does not name stays."""
         self.ann.put(ME, {"display_name": "Anne"})
