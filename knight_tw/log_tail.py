@@ -233,19 +233,14 @@ class LogTail:
 
 
 def accepts(chosen: LogFilter) -> Accept:
-    """The filter of the log pages for rows that are not in the database yet."""
+    """The filter of the log pages for rows that are not in the database yet.
+
+    Whose a row is comes first, and texts last: every row of the process is looked at
+    for every reader.
+    """
     checks: list[Accept] = []
-    for name, texts in (
-        ("username", chosen.usernames),
-        ("token_name", chosen.tokens),
-        ("model_name", chosen.models),
-        ("group", chosen.groups),
-        ("request_id", chosen.request_ids),
-        ("upstream_request_id", chosen.upstream_request_ids),
-        ("session_id", chosen.session_ids),
-    ):
-        if texts:
-            checks.append(_matching(name, texts))
+    if chosen.user_id is not None:
+        checks.append(_among("user_id", frozenset((chosen.user_id,))))
     for name, numbers in (
         ("type", chosen.kinds),
         ("channel_id", chosen.channels),
@@ -260,11 +255,20 @@ def accepts(chosen: LogFilter) -> Accept:
     ):
         if least:
             checks.append(_at_least(name, least))
-    if chosen.user_id is not None:
-        checks.append(_among("user_id", frozenset((chosen.user_id,))))
     if chosen.end:
         end = chosen.end
         checks.append(lambda row: row.created_at <= end)
+    for name, texts in (
+        ("username", chosen.usernames),
+        ("token_name", chosen.tokens),
+        ("model_name", chosen.models),
+        ("group", chosen.groups),
+        ("request_id", chosen.request_ids),
+        ("upstream_request_id", chosen.upstream_request_ids),
+        ("session_id", chosen.session_ids),
+    ):
+        if texts:
+            checks.append(_matching(name, texts))
     if chosen.content:
         part = chosen.content.lower()
         checks.append(lambda row: part in row.content.lower())
@@ -273,8 +277,14 @@ def accepts(chosen: LogFilter) -> Accept:
 
 def _matching(name: str, texts: Sequence[str]) -> Accept:
     """The text equals one of `texts`, in which each `%` stands for anything."""
-    patterns = [text.split("%") for text in texts]
-    return lambda row: any(_like(getattr(row, name) or "", one) for one in patterns)
+    exact = frozenset(text for text in texts if "%" not in text)
+    patterns = [text.split("%") for text in texts if "%" in text]
+
+    def check(row: Row) -> bool:
+        text = getattr(row, name) or ""
+        return text in exact or any(_like(text, one) for one in patterns)
+
+    return check
 
 
 def _like(text: str, pieces: Sequence[str]) -> bool:

@@ -37,6 +37,10 @@ MAX_REDIRECTS = 5
 MAX_TARGETS = 2000
 """URLs whose parsing is remembered."""
 
+LONGEST_URL, LONGEST_HOST = 16_384, 253
+"""Characters. Users name URLs: long ones would fill that memory, and a host in foreign
+letters takes time by the square of its length, a minute for 60 KB."""
+
 _PORTS = {"http": 80, "https": 443}
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
@@ -357,7 +361,10 @@ def _split(url: str, guarded: bool) -> tuple[str, str, int, str, str]:
     """
     try:
         parts = urlsplit(url)
-        host = (parts.hostname or "").encode("idna").decode("ascii")
+        name = parts.hostname or ""
+        if len(url) > LONGEST_URL or len(name) > LONGEST_HOST:
+            raise failed("the address is too long")
+        host = name.encode("idna").decode("ascii")
         port = parts.port
     except ValueError:
         raise failed("the address is not a URL") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -135,6 +136,17 @@ class Sending(UpstreamCase):
             upstream.send("GET", "http://h/", [], b"", proxy="ftp://u:secret@p")
         )
         self.assertNotIn("secret", error.detail)
+
+    async def test_long_urls(self) -> None:
+        """A URL that is too long is refused before anything is made of it."""
+        upstream = self.upstream()
+        letters = "".join(chr(0x4E00 + number) for number in range(16_000))
+        for url in (f"http://{letters}/", f"http://h/{'x' * 20_000}"):
+            began = time.monotonic()
+            error = await failure(upstream.send("GET", url, [], b"", guarded=True))
+            self.assertIsInstance(error, UpstreamFailed)
+            self.assertEqual(error.detail, "the address is too long")
+            self.assertLess(time.monotonic() - began, 1.0)
 
     async def test_connections_are_kept(self) -> None:
         """One connection carries one call after the other."""

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from knight_tw.addresses import AddressGuard, resolve
+from knight_tw.addresses import AddressGuard, AddressRefused, resolve
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -26,9 +26,12 @@ class AddressCheck:
         Raises:
             AddressRefused: it is not. UpstreamFailed: the name has no address.
         """
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        port = parts.port or _PORTS.get(parts.scheme, 80)
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+            port = parts.port or _PORTS.get(parts.scheme, 80)
+        except ValueError:
+            raise AddressRefused("not a URL") from None
         guard = self._guard()
         if guard.needs_addresses(parts.scheme, host, port):
             guard.check(host, port, await resolve(self._reactor, host, port))

@@ -72,7 +72,11 @@ def address(text: str) -> str:
     Raises:
         BadAddress.
     """
-    local, at, domain = text.strip().lower().rpartition("@")
+    text = text.strip()
+    if len(text) > LONGEST_ADDRESS:
+        # The codec's time grows with the square of the length: minutes for 60 KB.
+        raise BadAddress("this is not an e-mail address", param="email")
+    local, at, domain = text.lower().rpartition("@")
     try:
         domain = domain.encode("idna").decode("ascii") if domain else ""
     except UnicodeError:

@@ -51,14 +51,19 @@ def by_model(
 
 
 def by_group(
-    connection: sa.Connection, model: str, since: int, groups: Sequence[str] | None
+    connection: sa.Connection,
+    model: str,
+    since: int,
+    groups: Sequence[str] | None,
+    buckets: Buckets,
 ) -> list[Measured]:
     """One model, by group and bucket, in the order of both."""
+    bucket = buckets.begin(_P.bucket_ts).label("bucket")
     query = (
-        sa.select(_P.group, _P.bucket_ts, *_summed())
+        sa.select(_P.group, bucket, *_summed())
         .where(_P.model_name == model, _P.bucket_ts >= since, *_among(groups))
-        .group_by(_P.group, _P.bucket_ts)
-        .order_by(_P.group, _P.bucket_ts)
+        .group_by(_P.group, "bucket")
+        .order_by(_P.group, "bucket")
         .limit(MOST_ROWS)
     )
     rows = connection.execute(query).tuples()

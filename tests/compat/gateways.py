@@ -68,7 +68,7 @@ class Relay(relay.Gateway):
         transport = StringTransport(peerAddress=here)
         protocol = self.lanes.buildProtocol(None)
         protocol.makeConnection(transport)
-        return relay.Response(transport, protocol)
+        return relay.Response(transport, protocol, self.clock)
 
     def ask(self, key: str, model: str, answer: Any = None) -> relay.Response:
         """A chat call with a token of the database."""

@@ -295,7 +295,7 @@ class Bindings(ConnectionCase):
         self.assertEqual(self.rows(schema.user_oauth_bindings), [])
         self.assertIsNone(oauth_queries.delete(self.connection, row["id"]))
 
-    def test_left_behind(self) -> None:
+    def test_bindings_left_behind(self) -> None:
         """A new provider lets nobody in by what was bound to its number before."""
         values = {"name": "Company", "slug": "company", "id": 71}
         self.bind(Source("gone", provider_id=71), "1", self.add("ann"))

@@ -49,11 +49,17 @@ class PerfQueries(ConnectionCase):
 
     def test_by_group(self) -> None:
         """One model's buckets, group by group."""
-        found = queries.by_group(self.connection, "a", AT, None)
+        found = queries.by_group(self.connection, "a", AT, None, Buckets(1))
         self.assertEqual(
             [(it.group, it.bucket, it.sums[0]) for it in found],
             [("default", AT, 3), ("default", AT + HOUR, 2), ("vip", AT, 1)],
         )
+
+    def test_wider_buckets(self) -> None:
+        """Minutes are added up to what is asked for."""
+        self.add("a", "vip", AT + HOUR - 60, 5)
+        found = queries.by_group(self.connection, "a", AT, ["vip"], Buckets(HOUR))
+        self.assertEqual([(it.bucket, it.sums[0]) for it in found], [(AT, 6)])
 
     def test_prune(self) -> None:
         """Old buckets go."""

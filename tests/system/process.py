@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,17 @@ class Process:
             **values,
         }
         self.call("POST", "/api/channel/", {"mode": "single", "channel": channel})
+
+    def options(self, values: Mapping[str, str]) -> Callable[[], None]:
+        """Sets options; what is returned sets them as they were."""
+        before = {row["key"]: row["value"] for row in self.call("GET", "/api/option/")}
+
+        def put(wanted: Mapping[str, str | None]) -> None:
+            told = [{"key": key, "value": value} for key, value in wanted.items()]
+            self.call("PUT", "/api/option/batch", {"changes": told})
+
+        put(values)
+        return lambda: put({key: before.get(key) for key in values})
 
     def logs(self, kind: int = 2) -> list[dict[str, Any]]:
         """All log rows of one type."""

@@ -75,13 +75,20 @@ class JoiningTests(TestCase):
     def _account_by_mail(self) -> None:
         self.call("POST", "/api/option/test_smtp", {"to": "admin@example.com"})
         self.assertEqual(len(self.letters("admin@example.com")), 1)
-        for key, value in (
-            ("EmailVerificationEnabled", "true"),
-            ("QuotaForNewUser", "500"),
-            ("QuotaForInvitee", "30"),
-            ("QuotaForInviter", "70"),
-        ):
-            self.call("PUT", "/api/option/", {"key": key, "value": value})
+        restore = self.process.options(
+            {
+                "EmailVerificationEnabled": "true",
+                "QuotaForNewUser": "500",
+                "QuotaForInvitee": "30",
+                "QuotaForInviter": "70",
+            }
+        )
+        try:
+            self._joined()
+        finally:
+            restore()
+
+    def _joined(self) -> None:
         mine = self.call("GET", "/api/user/aff")
         before = self.call("GET", "/api/user/self")["aff_quota"]
         address = f"new.one@{self.kind}.example"
@@ -103,8 +110,6 @@ class JoiningTests(TestCase):
         after = self.call("GET", "/api/user/self")["aff_quota"]
         self.assertEqual(after - before, 70)
         self._forgotten(person, address)
-        told = {"key": "EmailVerificationEnabled", "value": "false"}
-        self.call("PUT", "/api/option/", told)
 
     def _forgotten(self, person: Person, address: str) -> None:
         self.call("GET", f"/api/reset_password?email={address}")

@@ -207,15 +207,22 @@ def _equal(current: Any, wanted: Any) -> bool:
     return _compared(current, wanted) == 0
 
 
+def _key(value: Any) -> Decimal | str:
+    """What equal values, and no others, have the same of."""
+    number = _number(value)
+    return text_of(value) if number is None else number
+
+
 def _within(current: Any, wanted: Any) -> bool:
-    """One of the claims, when it is a list, is one of `wanted`."""
+    """One of the claims, when it is a list, is one of `wanted`: both may be long."""
     claims = current if isinstance(current, list) else [current]
-    return any(_equal(one, other) for one in claims for other in wanted)
+    keys = set(map(_key, wanted))
+    return any(one is not None and _key(one) in keys for one in claims)
 
 
 def _contains(current: Any, wanted: Any) -> bool:
     if isinstance(current, list):
-        return any(_equal(one, wanted) for one in current)
+        return _within(current, [wanted])
     if isinstance(current, Mapping):
         return text_of(wanted) in current
     return current is not None and text_of(wanted) in text_of(current)

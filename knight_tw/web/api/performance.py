@@ -126,16 +126,11 @@ class Performance:
         asked = query(request, "group")
         if asked:
             groups = [asked] if groups is None or asked in groups else []
-        rows: list[Measured] = []
+        found: list[Row] = []
         if self._measuring():
-            rows = await self._db.read(
-                perf_queries.by_group, model[:128], self._since(request), groups
-            )
-        told = {
-            "model_name": model,
-            "series_schema": SERIES,
-            "groups": _by_group(rows),
-        }
+            since, buckets = self._since(request), _width(request)
+            found = await self._db.read(_of_groups, model[:128], since, groups, buckets)
+        told = {"model_name": model, "series_schema": SERIES, "groups": found}
         return ok(told, message=None)
 
     @app.route("/api/rankings", methods=["GET"])
@@ -181,9 +176,7 @@ class Performance:
         return self._view.options.flag("perf_metrics_setting.enabled")
 
     def _since(self, request: Request) -> int:
-        hours = query_integer(request, "hours", USUAL_HOURS)
-        hours = min(max(hours, 1), MOST_HOURS)
-        since = int(self._clock.seconds()) - hours * HOUR
+        since = int(self._clock.seconds()) - _hours(request) * HOUR
         return since - since % HOUR
 
     def _groups(self, viewer: Viewer | None) -> list[str] | None:
@@ -291,8 +284,26 @@ def _mean(total: int, count: int, digits: int) -> float | int | None:
     return round(total / count, digits) if digits else round(total / count)
 
 
-def _by_group(rows: Sequence[Measured]) -> list[Row]:
+def _hours(request: Request) -> int:
+    """How far the caller wants to look back."""
+    hours = query_integer(request, "hours", USUAL_HOURS)
+    return min(max(hours, 1), MOST_HOURS)
+
+
+def _width(request: Request) -> Buckets:
+    """A day as finely as it was measured, more by the hour: 720 points, not 43,200."""
+    return Buckets(HOUR if _hours(request) > USUAL_HOURS else 1)
+
+
+def _of_groups(
+    connection: sa.Connection,
+    model: str,
+    since: int,
+    groups: Sequence[str] | None,
+    buckets: Buckets,
+) -> list[Row]:
     """The sums of each group and its series."""
+    rows = perf_queries.by_group(connection, model, since, groups, buckets)
     found: dict[str, list[Measured]] = {}
     for row in rows:
         found.setdefault(row.group, []).append(row)

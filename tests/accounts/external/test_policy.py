@@ -35,6 +35,12 @@ def admits(text: str, claims: dict[str, Any] = CLAIMS) -> bool:
     return parsed is None or parsed.failing(claims) is None
 
 
+VALUES = st.sampled_from(
+    [None, True, "true", 1, 1.0, "1", " 1.00", "1e0", "", "a", "A", [], ["a"], {}, "{}"]
+)
+"""Claims that are equal in unexpected ways."""
+
+
 class Operators(SynchronousTestCase):
     """Each operator, with a claim that fits, one that does not, and none."""
 
@@ -198,6 +204,22 @@ class Groups(SynchronousTestCase):
         if opposite:
             other = Condition("a", opposite, value).holds({"a": claim})
             self.assertIsNot(verdict, other)
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(VALUES, max_size=4), st.lists(VALUES, max_size=4))
+    def test_membership_is_equality(self, claims: list[Any], wanted: list[Any]) -> None:
+        """A list meets another one when something in both is equal."""
+        met = any(OPS["eq"](one, other) for one in claims for other in wanted)
+        self.assertEqual(OPS["in"](claims, wanted), met)
+        self.assertEqual(OPS["not_in"](claims, wanted), not met)
+        for other in wanted:
+            met = any(OPS["eq"](one, other) for one in claims)
+            self.assertEqual(OPS["contains"](claims, other), met)
+
+    def test_long_lists(self) -> None:
+        """Somebody in many groups does not hold up the others who log in."""
+        wanted = list(map(str, range(20_000)))
+        self.assertTrue(OPS["not_in"]([f"g{n}" for n in range(20_000)], wanted))
 
 
 class Messages(SynchronousTestCase):

@@ -141,6 +141,15 @@ class MetricsTests(PublicCase):
         both = self.adm.get("/api/perf-metrics?model=pt-ok").data["groups"]
         self.assertEqual([it["group"] for it in both], ["default", "inner"])
 
+    def test_width(self) -> None:
+        """A day is shown as finely as it was measured, more of them by the hour."""
+        self.add("pt-ok", "default", self.hour + 60, request_count=1)
+        for hours, points in ((24, 3), (25, 2)):
+            data = self.guest(f"perf-metrics?model=pt-ok&hours={hours}").data
+            (group,) = data["groups"]
+            self.assertEqual(len(group["series"]), points)
+            self.assertEqual(group["request_count"], 6)
+
     def test_group(self) -> None:
         """One group, if the caller may use it."""
         path = "perf-metrics?model=pt-ok&group=inner"
