@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from attrs import define
+from attrs import define, field
 
 from knight_tw.ledger.balances import Account
 
@@ -38,11 +38,12 @@ class Hold:
     """The limited token's account; None when no token limits the call."""
     done: bool = False
     charged: int = 0
+    accounts: tuple[Account, ...] = field(init=False)
+    """The user's account, and the limited token's."""
 
-    @property
-    def accounts(self) -> tuple[Account, ...]:
-        """The user's account, and the limited token's."""
-        return (self.user,) if self.token is None else (self.user, self.token)
+    def __attrs_post_init__(self) -> None:
+        user, token = self.user, self.token
+        self.accounts = (user,) if token is None else (user, token)
 
     def open(self) -> None:
         """Puts the hold on its accounts."""

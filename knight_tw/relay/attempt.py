@@ -83,11 +83,26 @@ def _never() -> bool:
 
 @define(eq=False)
 class Timeouts:
-    """Limits of one upstream call, seconds; 0 = none (relay specification, 13)."""
+    """Limits of one upstream call, seconds; 0 = none (relay specification, 13).
+
+    Attributes:
+        answer: Until any answer has begun: the lesser of `first_byte` and `whole`.
+        stream: The same for streams: of `idle` and `whole`.
+    """
 
     first_byte: float
     idle: float
     whole: float
+    answer: float = field(init=False)
+    stream: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.answer = _lesser(self.first_byte, self.whole)
+        self.stream = _lesser(self.idle, self.whole)
+
+
+def _lesser(*limits: float) -> float:
+    return min((seconds for seconds in limits if seconds > 0), default=0.0)
 
 
 @define(eq=False)
@@ -212,6 +227,7 @@ class Wire:
             attempt.begin_by = self._clock.seconds() + own
         if call.record is not None:
             attempt.sent = self._clock.seconds()
+        limits = self._timeouts
         sent = self._upstream.send(
             "POST",
             prepared.url,
@@ -219,7 +235,7 @@ class Wire:
             prepared.body,
             proxy=prepared.proxy,
             guarded=prepared.guarded,
-            first_byte_timeout=self._first_byte(call),
+            first_byte_timeout=limits.stream if call.stream else limits.answer,
         )
         return self._waited(call, sent)
 
@@ -239,12 +255,6 @@ class Wire:
             return await work
         finally:
             call.waited += self._clock.seconds() - began
-
-    def _first_byte(self, call: Call) -> float:
-        """How long any provider may stay silent at first; the lesser of the limits."""
-        limits = self._timeouts
-        usual = limits.idle if call.stream else limits.first_byte
-        return min((s for s in (usual, limits.whole) if s > 0), default=0.0)
 
     async def _receive(
         self,

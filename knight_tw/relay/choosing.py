@@ -167,9 +167,10 @@ class Choosing:
             return _known(channel) and not capacity.full(channel)
 
         routes, resting = self._view.routes, capacity.resting()
+        wanted = _known if capacity.idle else usable
         if call.record is None:
-            return walk.next(routes, call.model, self._draw, usable, resting)
-        return self._explainer.drawn(call, walk, routes, usable, resting)
+            return walk.next(routes, call.model, self._draw, wanted, resting)
+        return self._explainer.drawn(call, walk, routes, wanted, resting)
 
     def _nowhere(self, call: Call, walk: GroupWalk) -> KnightError:
         """Why no channel can have the call."""

@@ -164,11 +164,11 @@ class _Incoming:
         admitted = self._surface._callers.admit(
             credential(self._head), self._head.client
         )
-        if isinstance(admitted, Deferred):
+        if isinstance(admitted, Caller):
+            self._admitted(admitted)
+        else:
             admitted.addCallbacks(self._waited, self._failed)
             admitted.addErrback(self._failed)
-        else:
-            self._admitted(admitted)
 
     def _waited(self, caller: Caller) -> None:
         self._auth = self._surface._clock.seconds() - self._began
@@ -176,10 +176,10 @@ class _Incoming:
 
     def _admitted(self, caller: Caller) -> None:
         limited = self._surface._limits.check(caller)
-        if isinstance(limited, Deferred):
-            limited.addCallbacks(lambda _: self._known(caller), self._failed)
-        else:
+        if limited is None:
             self._known(caller)
+        else:
+            limited.addCallbacks(lambda _: self._known(caller), self._failed)
 
     def _known(self, caller: Caller) -> None:
         self._caller = caller

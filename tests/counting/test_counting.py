@@ -12,6 +12,7 @@ from typing import Any
 from unittest import SkipTest
 
 import msgspec
+import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -71,7 +72,7 @@ class TextTests(SynchronousTestCase):
             return SimpleNamespace(**options)
 
         self.patch(encodings, "_built", cache(encodings._built.__wrapped__))
-        self.patch(encodings.tiktoken, "Encoding", slowly)
+        self.patch(tiktoken, "Encoding", slowly)
         with ThreadPoolExecutor(4) as threads:
             found = list(threads.map(encodings.encoding, ["cl100k_base"] * 4))
         self.assertEqual(made, ["cl100k_base"])
