@@ -13,7 +13,6 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 _PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 _MANY = len(_PAIRS)
-_QUADS = _MANY * _MANY
 
 current: ContextVar[str] = ContextVar("request_id", default="")
 """The request in whose context code runs; the log observers add it to each line."""
@@ -35,7 +34,6 @@ class RequestIds:
             self._text = time.strftime("%Y%m%d%H%M%S", time.gmtime(second))
         fraction = int((now - second) * 1e9)
         draw = self._random.random  # an id, no secret
-        a, b = divmod(int(draw() * _QUADS), _MANY)
-        c, d = divmod(int(draw() * _QUADS), _MANY)
-        drawn = f"{_PAIRS[a]}{_PAIRS[b]}{_PAIRS[c]}{_PAIRS[d]}"
-        return f"{self._text}{fraction:09d}{drawn}"
+        head = f"{_PAIRS[int(draw() * _MANY)]}{_PAIRS[int(draw() * _MANY)]}"
+        tail = f"{_PAIRS[int(draw() * _MANY)]}{_PAIRS[int(draw() * _MANY)]}"
+        return f"{self._text}{fraction:09d}{head}{tail}"

@@ -6,9 +6,7 @@ message at a time: strict framing means that a head, and a chunked body, end at 
 first empty line after CRLF, so the boundary is known before llhttp sees what lies
 behind it. A new parser for each message costs less than a microsecond; it is let go as
 soon as it has done its work, because it and its message hold each other, and garbage of
-that kind stops the process for milliseconds when it is collected. Headers are taken out
-of a head that llhttp has found good, all at once: one call of Python for each of them
-costs more than the rest of the parsing.
+that kind stops the process for milliseconds when it is collected.
 
 What llhttp lets through though two readers could disagree about it is refused here:
 transfer codings other than `chunked`, a missing or second `Host`, fragments, HTTP
@@ -26,9 +24,6 @@ _CHUNKED = -1
 """`_left` of a body that ends by itself."""
 
 _END = b"\r\n\r\n"
-_MAX_LINES = MAX_HEADERS + 4
-"""Of a head: its first line, its headers, and empty lines around them."""
-
 _FRAMING = frozenset(
     ("content-length", "expect", "host", "transfer-encoding", "x-forwarded-for")
 )
@@ -67,6 +62,7 @@ class Message:
     def __init__(self) -> None:
         self._parser: HttpRequestParser | None = HttpRequestParser(self)
         self.fields: list[tuple[str, str]] = []
+        self._framing: list[tuple[str, str]] = []
         self._chunks: list[bytes] = []
 
     def take_head(self, data: bytes) -> bytes:
@@ -88,12 +84,9 @@ class Message:
         except HttpParserError as error:
             raise malformed(str(error)) from None
         self.raw = self.raw + piece if self.raw else piece
-        if len(self.raw) > MAX_HEAD or self.raw.count(b"\n") > _MAX_LINES:
+        if len(self.raw) > MAX_HEAD or len(self.fields) > MAX_HEADERS:
             raise malformed("the head is too long")
         if self.headed:
-            self.fields = _fields(self.raw)
-            if len(self.fields) > MAX_HEADERS:
-                raise malformed("the head has too many headers")
             self._judge(parser)
             if self._left != _CHUNKED:
                 self._parser = None
@@ -155,9 +148,7 @@ class Message:
         if not self.http11 and version != "1.0":
             raise InvalidRequest(f"HTTP version {version} is not supported")
         hosts = 0
-        for name, value in self.fields:
-            if name not in _FRAMING:
-                continue
+        for name, value in self._framing:
             if name == "host":
                 hosts += 1
             elif name == "content-length":
@@ -175,7 +166,8 @@ class Message:
             target = _origin_form(target)
         self.path, _, self.query = target.partition("?")
         self.complete = not self._left
-        self._tail = b""
+        # What llhttp still finds are trailers, which nobody reads.
+        self._framing, self._tail = [], b""
 
     def _expect(self, value: str) -> None:
         if value.lower() != "100-continue":
@@ -193,6 +185,16 @@ class Message:
         """A piece of the request target."""
         self._url += url
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer."""
+        if self.headed:
+            return
+        key = name.decode("latin-1").lower()
+        field = (key, value.decode("latin-1").rstrip(" \t"))
+        self.fields.append(field)
+        if key in _FRAMING:
+            self._framing.append(field)
+
     def on_headers_complete(self) -> None:
         """The head is complete."""
         self.headed = True
@@ -208,23 +210,6 @@ class Message:
     def on_message_complete(self) -> None:
         """A chunked body has ended (or there is none)."""
         self.complete = True
-
-
-def _fields(head: bytes) -> list[tuple[str, str]]:
-    """The headers of a head that llhttp has found good, names in lower case.
-
-    Raises:
-        InvalidRequest: its lines are not what llhttp took for lines.
-    """
-    # llhttp allows empty lines before the first one.
-    _, *lines = head.decode("latin-1").lstrip("\r\n").split("\r\n")
-    found = []
-    for line in lines[:-2]:
-        name, colon, value = line.partition(":")
-        if not colon or "\n" in line:
-            raise malformed("a line of the head is no header")
-        found.append((name.lower(), value.strip(" \t")))
-    return found
 
 
 def _up_to_end(tail: bytes, data: bytes) -> bytes:

@@ -170,7 +170,7 @@ class Choosing:
         wanted = _known if capacity.idle else usable
         if call.record is None:
             return walk.next(routes, call.model, self._draw, wanted, resting)
-        return self._explainer.drawn(call, walk, routes, usable, resting)
+        return self._explainer.drawn(call, walk, routes, wanted, resting)
 
     def _nowhere(self, call: Call, walk: GroupWalk) -> KnightError:
         """Why no channel can have the call."""

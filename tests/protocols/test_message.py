@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from httptools import HttpRequestParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -187,48 +186,6 @@ class Refused(SynchronousTestCase):
         self.assertEqual(len(message.fields), 100)
         with self.assertRaises(InvalidRequest):
             read(START + b"X: y\r\n" * 100 + b"\r\n")
-
-
-class Judge:
-    """llhttp's own opinion of the headers of a head."""
-
-    def __init__(self, head: bytes) -> None:
-        self.fields: list[tuple[str, str]] = []
-        HttpRequestParser(self).feed_data(head)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One of them."""
-        text = value.decode("latin-1").rstrip(" \t")
-        self.fields.append((name.decode("latin-1").lower(), text))
-
-
-LINES = st.lists(
-    st.builds(
-        lambda name, blank, value, end: name + b":" + blank + value + end,
-        st.sampled_from([b"X-A", b"x", b"A!#$%&'*+.^_`|~-9"]),
-        st.sampled_from([b"", b" ", b" \t ", b"\t"]),
-        st.binary(max_size=5)
-        | st.sampled_from([b"a:b", b"a b\t", b"", b"\xe9", b"a\nX: 1", b"a\r\n b"]),
-        st.sampled_from([b"\r\n"] * 8 + [b"\n", b"\r", b" \r\n"]),
-    ),
-    max_size=5,
-)
-
-
-class SameHeaders(SynchronousTestCase):
-    """Headers are read here, but llhttp decides what is one."""
-
-    @settings(max_examples=500, deadline=None)
-    @given(LINES, st.sampled_from([b"", b"\r\n", b"\n", b"\r\n\r\n"]))
-    def test_as_llhttp_sees_them(self, lines: list[bytes], before: bytes) -> None:
-        """What is accepted has the headers that llhttp found, and no others."""
-        head = before + START + b"".join(lines) + b"\r\n"
-        try:
-            message, rest = read(head)
-        except InvalidRequest:
-            return
-        if message.headed and not rest:
-            self.assertEqual(message.fields, Judge(head).fields)
 
 
 CHUNKED = START + b"Transfer-Encoding: Chunked\r\n\r\n"
