@@ -6,6 +6,7 @@ Sliding windows in the cache: Redis when configured, else the memory of this pro
 from __future__ import annotations
 
 import enum
+import ipaddress
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -98,9 +99,23 @@ class Limits:
         window = self._windows.get(mark)
         if window is None:
             return
-        key = f"limit:{mark.value}:{who}"
+        key = f"limit:{mark.value}:{_counted(who)}"
         now = self._clock.seconds()
         answer = self._cache.allow(key, window.limit, window.seconds, now)
         allowed, wait = await answer if isinstance(answer, Deferred) else answer
         if not allowed:
             raise RateLimited("too many requests, try again later", retry_after=wait)
+
+
+def _counted(who: str | int) -> str | int:
+    """Whom a caller counts as: an IPv6 address as the network of 64 bits that any of
+    its customers has to itself, all else as it is."""
+    if not isinstance(who, str) or ":" not in who:
+        return who
+    try:
+        address = ipaddress.IPv6Address(who.partition("%")[0])
+    except ValueError:
+        return who
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))

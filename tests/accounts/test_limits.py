@@ -53,6 +53,26 @@ class CheckTests(SynchronousTestCase):
         clock.advance(40)
         now(limits.check(Mark.SEARCH, 1))
 
+    def test_addresses_of_a_network(self) -> None:
+        """Who has a network of IPv6 addresses is one caller; IPv4 ones are many."""
+        for first, second, one in (
+            ("2001:db8::1", "2001:db8::ffff:ffff:1:2", True),
+            ("2001:db8::1", "2001:db8:0:1::1", False),
+            ("fe80::1%eth0", "fe80::2%eth0", True),
+            ("::ffff:192.0.2.1", "192.0.2.1", True),
+            ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+            ("192.0.2.1", "192.0.2.2", False),
+            ("a:b@example.com", "a:c@example.com", False),
+        ):
+            limits = Limits(SlidingWindows(), Clock(), {Mark.CRITICAL: Window(1, 60)})
+            now(limits.check(Mark.CRITICAL, first))
+            with self.subTest(first=first, second=second):
+                if one:
+                    asked = limits.check(Mark.CRITICAL, second)
+                    self.assertRaises(RateLimited, now, asked)
+                else:
+                    now(limits.check(Mark.CRITICAL, second))
+
     def test_waits(self) -> None:
         """A cache that needs time is waited for."""
         answer: Deferred[tuple[bool, float]] = Deferred()
