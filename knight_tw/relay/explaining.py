@@ -154,10 +154,14 @@ class DecisionRecord:
     def _times(self, call: Call, now: float) -> Times:
         chosen, closing = self.chosen, self._closing
         times = Times(_micros(chosen - call.began - call.auth), _micros(call.auth))
-        if not call.attempts:
+        attempts = call.attempts
+        if not attempts:
             return times
-        times.hold = _micros(min(one.began for one in call.attempts) - chosen)
-        last = call.attempts[-1]
+        last = attempts[-1]
+        first = last.began
+        if len(attempts) > 1:
+            first = min([one.began for one in attempts])
+        times.hold = _micros(first - chosen)
         if last.connected and last.sent:
             times.connect = _micros(last.connected - last.sent)
         if last.heard:
@@ -320,4 +324,4 @@ def _tried(began: float, attempt: Attempt, now: float) -> Tried:
 
 
 def _micros(seconds: float) -> int:
-    return max(round(seconds * 1_000_000), 0)
+    return int(seconds * 1_000_000 + 0.5) if seconds > 0 else 0
