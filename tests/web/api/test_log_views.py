@@ -154,7 +154,6 @@ class ExplainTests(Case):
                 self.root.get(f"/api/log/explain/{name}").code, "not_found"
             )
 
-
     def test_our_own_ids(self) -> None:
         """Request ids begin with more digits than a number of the database has."""
         name = "20261125192200627820491zl726Dk9"
