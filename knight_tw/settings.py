@@ -420,6 +420,16 @@ class Settings:
         "2024-12-01-preview",
         "`api-version` of Azure channels that name none.",
     )
+    sync_upstream_base: str = web(
+        "https://basellm.github.io/llm-metadata",
+        "https://mirror.example.com/llm-metadata",
+        "Where descriptions of models come from when an administrator asks for them.",
+    )
+    sync_http_timeout_seconds: float = seconds(
+        10, "30", "Longest such download.", least=0.1
+    )
+    sync_http_retry: int = whole(3, "1", "Tries of such a download.", most=100)
+    sync_http_max_mb: int = whole(10, "20", "Largest such download.", least=1)
     error_log_enabled: bool = flag(False, "Failed calls get a log row too.")
 
     node_type: str = choice(
@@ -512,14 +522,6 @@ class Settings:
         120, "60", "Seconds a plan's details are cached."
     )
     subscription_plan_info_cache_cap: int = whole(10000, "1000", "Plans in that cache.")
-    sync_upstream_base: str = web(
-        "https://basellm.github.io/llm-metadata",
-        "https://mirror.example.com/llm-metadata",
-        "Where model descriptions come from.",
-    )
-    sync_http_timeout_seconds: float = seconds(10, "30", "Longest such download.")
-    sync_http_retry: int = whole(3, "1", "Tries of such a download.", most=100)
-    sync_http_max_mb: int = whole(10, "20", "Largest such download.", least=1)
     umami_website_id: str = text("", "3f0c…", "Put into the console's page.")
     umami_script_url: str = web("", "https://stats.example.com/script.js", "The same.")
     google_analytics_id: str = text("", "G-ABC", "The same.")

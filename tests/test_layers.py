@@ -43,6 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "load",
         "nodes",
         "price_sync",
+        "model_sync",
         "checkouts",
         "credentials",
         "ledger",

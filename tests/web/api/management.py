@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from attrs import define, field
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, execute, fail, succeed
 
 from knight_tw.accounts.credentials import Credential
 from knight_tw.background import Background
@@ -23,6 +23,7 @@ from knight_tw.channels.upstreams import ChannelClient
 from knight_tw.errors import InvalidKey, InvalidRequest, KnightError, UserDisabled
 from knight_tw.jobs import Jobs
 from knight_tw.log_cleanup import LogCleanup
+from knight_tw.model_sync import Download, ModelSource
 from knight_tw.price_sync import PriceSync
 from knight_tw.pricing import PriceBook
 from knight_tw.providers import ALL as PROVIDERS
@@ -45,6 +46,7 @@ from knight_tw.web.api.data import UsageSums
 from knight_tw.web.api.jobs import JobPages
 from knight_tw.web.api.log_views import LogViews
 from knight_tw.web.api.logs import ChannelNames, Logs
+from knight_tw.web.api.model_sync import ModelSync
 from knight_tw.web.api.model_updates import ModelUpdatePages
 from knight_tw.web.api.models import ModelNames
 from knight_tw.web.api.ollama import OllamaPages
@@ -81,6 +83,10 @@ class ScriptedProbe:
 class _Answer:
     status: int
     body: bytes
+
+    def get(self, name: str) -> str:
+        """A header: there are none."""
+        return ""
 
     def read(self, limit: int, timeout: float | None = None) -> Deferred[bytes]:
         """The body."""
@@ -183,6 +189,8 @@ class Management(Gateway):
         self.updates = ModelUpdates(self.db, self.clock, discovery, self.changed)
         cleanup = LogCleanup(self.db, self.jobs)
         guard, db, clock, limits = self.guard, self.db, self.clock, self.limits
+        download = Download.of(self.settings)
+        source = ModelSource(self.upstream, execute, clock, download)
         return [
             *super().surfaces(),
             Tokens(guard, db, self, clock, limits, self.changed, chance),
@@ -207,6 +215,7 @@ class Management(Gateway):
             JobPages(guard, db, self.jobs, cleanup, audit),
             LogViews(guard, db, names, clock, limits),
             OllamaPages(guard, db, Ollama(client), audit),
+            ModelSync(guard, db, source, clock, audit),
             RatioSync(guard, db, PriceSync(self.upstream, self.view)),
             ModelUpdatePages(guard, db, self.updates, self.jobs, audit),
             ChannelBulk(
