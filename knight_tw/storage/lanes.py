@@ -8,9 +8,12 @@ the next second fail without waiting, so that a database that is away costs nobo
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
 
@@ -37,6 +40,9 @@ AWAY_SECONDS = 1.0
 
 QUEUE_LIMIT = 5_000
 """Calls that may wait for a thread; more are refused."""
+
+NICER = 5
+"""By how much database threads are nicer than the reactor's: a third of its weight."""
 
 _STATEMENT_LENGTH = 500
 
@@ -240,6 +246,23 @@ class _DaemonThread(threading.Thread):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs, daemon=True)
+
+    def run(self) -> None:
+        """As any thread, behind the reactor's when both want the same core."""
+        step_back()
+        super().run()
+
+
+def step_back() -> None:
+    """Makes this thread yield to others of the process that want to run.
+
+    A batch of rows keeps a core for some milliseconds: calls and events would wait for
+    its end. Linux gives each thread a niceness of its own; elsewhere nothing happens.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            own = os.getpriority(os.PRIO_PROCESS, 0)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + NICER)
 
 
 def threaded(

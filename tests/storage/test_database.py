@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import sys
 import threading
 from typing import Any
+from unittest import skipUnless
 
 import sqlalchemy as sa
 from twisted.internet import reactor
@@ -316,6 +319,20 @@ class SqliteFileTests(DatabaseCase):
         self.addCleanup(db.close)
         with self.assertRaises(DatabaseAway):
             await db.run(count)
+
+
+class NicenessTests(DatabaseCase):
+    """Who runs first when there is one core for all."""
+
+    @skipUnless(sys.platform == "linux", "elsewhere threads have no niceness")
+    async def test_behind_the_reactor(self) -> None:
+        """Reading and writing threads are nicer than the reactor's."""
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        wanted = min(own + lanes.NICER, 19)
+        for run in (self.db.read, self.db.run):
+            found = await run(lambda _: os.getpriority(os.PRIO_PROCESS, 0))
+            self.assertEqual(found, wanted)
+        self.assertEqual(os.getpriority(os.PRIO_PROCESS, 0), own)
 
 
 class AwayTests(TestCase):
