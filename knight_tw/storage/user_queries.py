@@ -23,6 +23,9 @@ SORTABLE = ("id", "username", "quota", "group", "created_at", "last_login_at")
 MOST_COUNTED = 100_000
 """Where counting the accounts of a list ends."""
 
+SEARCHED = 100_000
+"""The newest accounts, in which parts of names and addresses are looked for."""
+
 DELETED = -1
 """The status that a search asks for to see soft-deleted accounts."""
 
@@ -123,7 +126,8 @@ class Search:
     """What a list of accounts is narrowed and sorted by.
 
     Attributes:
-        keyword: Part of user name, address or display name, or the whole id.
+        keyword: Part of user name, address or display name, or the whole id; beyond
+            the newest `SEARCHED` accounts the whole of any of them.
         status: 1 or 2 of living accounts, `DELETED`, or None.
         sort: One of `SORTABLE`.
     """
@@ -161,11 +165,7 @@ def search(
 def _conditions(asked: Search) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
     if asked.keyword:
-        fields = (users.c.username, users.c.email, users.c.display_name)
-        hits = [contains(field, asked.keyword) for field in fields]
-        if asked.keyword.isascii() and asked.keyword.isdigit():
-            hits.append(users.c.id == min(int(asked.keyword[:18]), 2**53))
-        conditions.append(sa.or_(*hits))
+        conditions.append(users.c.id.in_(sa.select(_hits(asked.keyword).c.id)))
     if asked.group:
         conditions.append(users.c.group == asked.group)
     if asked.role is not None:
@@ -176,6 +176,23 @@ def _conditions(asked: Search) -> list[sa.ColumnElement[bool]]:
         conditions.append(users.c.status == asked.status)
         conditions.append(users.c.deleted_at.is_(None))
     return conditions
+
+
+def _hits(keyword: str) -> sa.Subquery:
+    """Ids of the accounts that a keyword finds.
+
+    No index knows the parts of a text, so those are looked for among the newest
+    accounts only; a whole name, address or id finds any.
+    """
+    fields = (users.c.username, users.c.email, users.c.display_name)
+    newest = sa.select(sa.func.max(users.c.id) - SEARCHED).scalar_subquery()
+    parts = sa.or_(*(contains(field, keyword) for field in fields))
+    found = [sa.select(users.c.id).where(users.c.id > newest, parts)]
+    found += [sa.select(users.c.id).where(field == keyword) for field in fields]
+    if keyword.isascii() and keyword.isdigit():
+        number = min(int(keyword[:18]), 2**53)
+        found.append(sa.select(users.c.id).where(users.c.id == number))
+    return sa.union(*found).subquery("hits")
 
 
 def _identity(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
